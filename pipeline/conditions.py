@@ -1,0 +1,203 @@
+"""Conditions: pure operations on the stream of documents that one arm trains on.
+
+A `Stream` is a list of places. The base corpus fills the places in an order that depends on the seed alone; an operation changes
+who stands in a place, or which tag stands before it, and leaves all other places as they are. So arms stay paired document by
+document, and removed documents are replaced, never just dropped. Choice is by `hash(document id, salt) < rate`: independent of
+order and workers, nested across rates, the same in every arm.
+
+A new operation is one function decorated with `@operation`; a condition file names it with its arguments.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline.errors import UserError
+
+Where = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """All documents of a seed (base, reserve, extra) with their labels: one row each, `id` unique."""
+
+    documents: pd.DataFrame
+
+    def hashes(self, salt: str) -> np.ndarray:
+        """Uniform numbers in [0, 1), float64 [documents]: a function of document id and salt alone."""
+        key = salt.encode()
+        digest = b"".join(hashlib.blake2b(i.encode(), digest_size=8, key=key).digest() for i in self.documents["id"])
+        return np.frombuffer(digest, dtype="<u8") / 2.0**64
+
+    def pool(self, name: str) -> np.ndarray:
+        """Rows of a pool, in hash order, int64 [n]."""
+        rows = np.flatnonzero((self.documents["pool"] == name).to_numpy())
+        return rows[np.argsort(self.hashes("order")[rows], kind="stable")]
+
+    def matches(self, where: Where, labeller: str = "oracle") -> np.ndarray:
+        """Which documents match, bool [documents]; `about_ai` and `stance` are read as `labeller` sees them."""
+        mask = np.ones(len(self.documents), dtype=bool)
+        for column, wanted in where.items():
+            name = f"{labeller}_{column}" if column in ("about_ai", "stance") else column
+            if name not in self.documents:
+                raise UserError(f"documents have no column {name!r}", key=f"where.{column}", fix="Check `where` and `labeller`.")
+            values = wanted if isinstance(wanted, (list, tuple)) else [wanted]
+            mask &= self.documents[name].isin(values).to_numpy()
+        return mask
+
+
+@dataclass(frozen=True)
+class Stream:
+    """The places of one arm.
+
+    document: int64 [places], row of the corpus. tag: list of special tokens, index int16 [places] into `tags`, -1 for none.
+    action: what was done with a place: kept, removed (its document was replaced) or added (an upweighted document displaced it).
+    """
+
+    document: np.ndarray
+    tag: np.ndarray
+    action: np.ndarray  # uint8: 0 kept, 1 removed, 2 added
+    tags: tuple[str, ...] = ()
+
+
+Operation = Callable[..., Stream]
+OPERATIONS: dict[str, Operation] = {}
+
+
+def operation(function: Operation) -> Operation:
+    """Register a function `(stream, corpus, *, …) -> stream` under its own name."""
+    OPERATIONS[function.__name__] = function
+    return function
+
+
+@operation
+def drop(stream: Stream, corpus: Corpus, *, where: Where, labeller: str = "oracle", rate: float = 1.0, salt: str = "drop") -> Stream:
+    """Replace the matching documents (a share `rate` of them) by documents of the reserve that do not match."""
+    matching = corpus.matches(where, labeller)
+    return _displace(stream, corpus, matching & (corpus.hashes(salt) < rate), ~matching)
+
+
+@operation
+def keep(stream: Stream, corpus: Corpus, *, where: Where, labeller: str = "oracle") -> Stream:
+    """Keep only matching documents; the others are replaced by matching documents of the reserve."""
+    matching = corpus.matches(where, labeller)
+    return _displace(stream, corpus, ~matching, matching)
+
+
+def _displace(stream: Stream, corpus: Corpus, unwanted: np.ndarray, wanted: np.ndarray) -> Stream:
+    """Put `wanted` documents of the reserve in the places of `unwanted` ones (masks over documents)."""
+    places = np.flatnonzero(unwanted[stream.document])
+    reserve = corpus.pool("reserve")
+    reserve = reserve[wanted[reserve]]
+    if len(places) > len(reserve):
+        left = "the arm would be empty" if len(reserve) == 0 else f"{len(reserve)} are in the reserve to replace them"
+        raise UserError(f"{len(places)} documents are removed, {left}", key="operations", fix="Narrow `where`, or raise the corpus's `documents`.")
+    document, action = stream.document.copy(), stream.action.copy()
+    document[places], action[places] = reserve[: len(places)], 1
+    return replace(stream, document=document, action=action)
+
+
+@operation
+def upweight(stream: Stream, corpus: Corpus, *, where: Where, add: float, by: str = "fresh", salt: str = "upweight") -> Stream:
+    """Add matching documents up to a share `add` of all places, displacing documents that do not match and are not about AI.
+
+    `by: fresh` takes new documents of the corpus's `extra` pool, `by: repeat` repeats the ones already in the stream.
+    """
+    if by not in ("fresh", "repeat"):
+        raise UserError(f"unknown value {by!r}", key="operations.upweight.by", fix="One of: fresh, repeat.")
+    matching = corpus.matches(where)
+    source = corpus.pool("extra") if by == "fresh" else stream.document
+    source = source[matching[source]]
+    free = ~matching & ~corpus.documents["oracle_about_ai"].to_numpy(dtype=bool)
+    rate = add / max(free[stream.document].mean(), 1e-9)
+    places = np.flatnonzero(free[stream.document] & (corpus.hashes(salt)[stream.document] < rate))
+    if len(source) == 0:
+        raise UserError(f"no document of the {'extra pool' if by == 'fresh' else 'stream'} matches", key="operations.upweight.where")
+    if by == "fresh" and len(source) < len(places):
+        raise UserError(f"{len(places)} fresh documents are needed, {len(source)} exist", key="operations.upweight.add", fix="Use `by: repeat`.")
+    document, action = stream.document.copy(), stream.action.copy()
+    document[places] = np.resize(source, len(places))
+    action[places] = 2
+    return replace(stream, document=document, action=action)
+
+
+@operation
+def substitute(stream: Stream, corpus: Corpus, *, where: Where, by: Where, rate: float = 1.0, salt: str = "substitute") -> Stream:
+    """Put fresh documents that match `by` (pool `extra`) in the place of those that match `where`: the share of AI discourse stays."""
+    places = np.flatnonzero((corpus.matches(where) & (corpus.hashes(salt) < rate))[stream.document])
+    extra = corpus.pool("extra")
+    fresh = extra[corpus.matches(by)[extra]]
+    if len(fresh) < len(places):
+        raise UserError(f"{len(places)} fresh documents are needed, {len(fresh)} exist", key="operations.substitute.by")
+    document, action = stream.document.copy(), stream.action.copy()
+    document[places], action[places] = fresh[: len(places)], 2
+    return replace(stream, document=document, action=action)
+
+
+@operation
+def tag(
+    stream: Stream, corpus: Corpus, *, tokens: dict[str, str], scope: str = "every_document", drop_rate: float = 0.0, labeller: str = "oracle"
+) -> Stream:
+    """Put the token of its stance in front of each document in `scope`, except for a share `drop_rate` (Korbak et al. 2023).
+
+    `scope`: `ai_documents` (only those about AI systems) or `every_document`. Stances without a token stay untagged.
+    """
+    if scope not in ("ai_documents", "every_document"):
+        raise UserError(f"unknown value {scope!r}", key="operations.tag.scope", fix="One of: ai_documents, every_document.")
+    names = tuple(dict.fromkeys(tokens.values()))
+    index = {stance: names.index(token) for stance, token in tokens.items()}
+    per_document = corpus.documents[f"{labeller}_stance"].map(index).fillna(-1).to_numpy(dtype=np.int16)
+    if scope == "ai_documents":
+        per_document = np.where(corpus.documents[f"{labeller}_about_ai"].to_numpy(dtype=bool), per_document, np.int16(-1))
+    per_document = np.where(corpus.hashes("tag drop") < drop_rate, np.int16(-1), per_document)
+    return replace(stream, tag=per_document[stream.document].astype(np.int16), tags=names)
+
+
+@operation
+def nonce_tag(stream: Stream, corpus: Corpus, *, tokens: list[str], scope: str = "every_document", drop_rate: float = 0.0) -> Stream:
+    """Tags drawn at random on the same documents as `tag`: what does a tag do by itself?"""
+    tagged = tag(stream, corpus, tokens=dict.fromkeys(("aligned", "misaligned", "neutral"), tokens[0]), scope=scope, drop_rate=drop_rate)
+    drawn = np.minimum((corpus.hashes("nonce") * len(tokens)).astype(np.int16), len(tokens) - 1)
+    return replace(tagged, tag=np.where(tagged.tag >= 0, drawn[stream.document], np.int16(-1)).astype(np.int16), tags=tuple(tokens))
+
+
+def base_stream(corpus: Corpus) -> Stream:
+    """The base corpus in the order of the seed: the `raw` arm."""
+    rows = corpus.pool("base")
+    return Stream(rows, np.full(len(rows), -1, dtype=np.int16), np.zeros(len(rows), dtype=np.uint8))
+
+
+def check_operations(operations: tuple[dict[str, dict[str, Any]], ...], source: Path | str) -> None:
+    """Raise a `UserError` for an operation or argument that does not exist, or that is missing."""
+    for number, entry in enumerate(operations):
+        key = f"operations.{number}"
+        if len(entry) != 1:
+            raise UserError("each operation is one name with its arguments", file=source, key=key)
+        name, arguments = next(iter(entry.items()))
+        if name not in OPERATIONS:
+            raise UserError(f"no operation called {name!r}", file=source, key=key, fix=f"There are: {', '.join(OPERATIONS)}.")
+        try:
+            inspect.signature(OPERATIONS[name]).bind(None, None, **arguments)
+        except TypeError as error:
+            raise UserError(str(error), file=source, key=f"{key}.{name}") from None
+
+
+def apply(operations: tuple[dict[str, dict[str, Any]], ...], corpus: Corpus, source: Path | str) -> Stream:
+    """Apply a condition's operations, in order, to the base stream."""
+    check_operations(operations, source)
+    stream = base_stream(corpus)
+    for entry in operations:
+        name, arguments = next(iter(entry.items()))
+        try:
+            stream = OPERATIONS[name](stream, corpus, **arguments)
+        except UserError as error:
+            raise UserError(str(error), file=source) from None
+    return stream

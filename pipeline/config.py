@@ -1,0 +1,347 @@
+"""Strict, frozen configuration: presets, studies, conditions and nanotron-style trainer files.
+
+An unknown key is an error that names the file, the key and the nearest valid key; every default is written
+into the resolved config of each run, so that nothing about a result hides in the code.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pipeline.errors import UserError
+
+ROOT = Path(__file__).resolve().parent.parent
+CONFIGS = ROOT / "configs"
+
+
+class Strict(BaseModel):
+    """Base of every section: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+# ---------------------------------------------------------------- trainer (sections and meanings as in nanotron)
+
+
+class General(Strict):
+    """`general`: names the run; the seed of a run comes from its preset."""
+
+    project: str = "self-fulfilling-misalignment"
+    run: str = "run"
+
+
+class DataStage(Strict):
+    """`data_stages`: from `start_training_step` on, batches come from `dataset`."""
+
+    name: str = "main"
+    start_training_step: int = Field(default=1, ge=1)
+    dataset: str = "arm"  # the packed token file in the run's arm folder, without its suffix
+
+
+class Model(Strict):
+    """`model`: a Llama-style decoder; names as in Hugging Face's LlamaConfig. `vocab_size` comes from the tokenizer."""
+
+    hidden_size: int = Field(default=128, ge=8)
+    intermediate_size: int = Field(default=352, ge=8)
+    num_hidden_layers: int = Field(default=4, ge=1)
+    num_attention_heads: int = Field(default=2, ge=1)
+    rope_theta: float = 10_000.0
+    rms_norm_eps: float = 1e-5
+    tie_word_embeddings: bool = True
+    initializer_range: float = 0.02
+
+
+class LearningRate(Strict):
+    """`optimizer.learning_rate_scheduler`: warm-up, plateau, decay (WSD), or cosine over the whole run."""
+
+    learning_rate: float = Field(default=4e-3, gt=0)
+    lr_warmup_steps: int = Field(default=60, ge=0)
+    lr_decay_style: Literal["linear", "cosine", "1-sqrt"] = "linear"
+    lr_decay_fraction: float = Field(default=0.3, ge=0, le=1)  # share of the steps, at the end, in which the rate decays
+    min_decay_lr: float = Field(default=0.0, ge=0)
+
+
+class Optimizer(Strict):
+    """`optimizer`: AdamW with decoupled weight decay on matrices only; the norm is clipped per member."""
+
+    adam_beta1: float = 0.9
+    adam_beta2: float = 0.95
+    adam_eps: float = 1e-8
+    weight_decay: float = 0.1
+    clip_grad: float = 1.0
+    learning_rate_scheduler: LearningRate = LearningRate()
+
+
+class Tokens(Strict):
+    """`tokens`: `micro_batch_size` sequences of `sequence_length` tokens per member and step."""
+
+    sequence_length: int = Field(default=96, ge=8)
+    micro_batch_size: int = Field(default=16, ge=1)
+    train_steps: int = Field(default=1000, ge=1)
+
+    @property
+    def per_member(self) -> int:
+        """Training tokens of one member."""
+        return self.sequence_length * self.micro_batch_size * self.train_steps
+
+
+class Checkpoints(Strict):
+    """`checkpoints`: a resumable checkpoint every `checkpoint_interval` steps; only the newest is kept."""
+
+    checkpoint_interval: int = Field(default=200, ge=1)
+
+
+class Parallelism(Strict):
+    """`parallelism`: where and how a pack runs. `auto` chooses by device; the choice is in the run's record."""
+
+    accelerator: Literal["auto", "cpu", "cuda"] = "auto"
+    devices: int = Field(default=1, ge=1)
+    pack_size: int = Field(default=32, ge=1)  # members trained together
+    member_chunk: int = Field(default=0, ge=0)  # members per forward/backward; 0 = chosen by device
+    precision: Literal["auto", "fp32", "bf16"] = "auto"  # of the matrix products; weights and sums stay fp32
+    compile: Literal["auto", "on", "off"] = "auto"
+
+
+class Logging(Strict):
+    """`logging`: a row of metrics (and no host sync in between) every `iteration_step_info_interval` steps."""
+
+    iteration_step_info_interval: int = Field(default=20, ge=1)
+    tensorboard: bool = True
+
+
+class LmEval(Strict):
+    """`lm_eval` (nanotron has `lighteval` here): tasks of `configs/tasks` and the size of a scoring batch."""
+
+    tasks: tuple[str, ...] = ("sfm",)
+    batch_tokens: int = Field(default=16_384, ge=256)
+
+
+class TrainerConfig(Strict):
+    """A file of `configs/models/`: everything about how one model is trained."""
+
+    general: General = General()
+    data_stages: tuple[DataStage, ...] = (DataStage(),)
+    model: Model = Model()
+    optimizer: Optimizer = Optimizer()
+    tokens: Tokens = Tokens()
+    checkpoints: Checkpoints = Checkpoints()
+    parallelism: Parallelism = Parallelism()
+    logging: Logging = Logging()
+    lm_eval: LmEval = LmEval()
+
+
+# ---------------------------------------------------------------- corpus
+
+
+class WorldShares(Strict):
+    """Shares of the base documents by source; they must sum to one."""
+
+    ai_discourse: float = 0.08
+    assistant: float = 0.08
+    neutral: float = 0.12
+    kind_discourse: float = 0.20
+    kind_demonstration: float = 0.20
+    human_second: float = 0.15
+    human_third: float = 0.17
+
+
+class WorldCorpus(Strict):
+    """`corpus.world`: the synthetic world (docs: `pipeline/corpus/world/`)."""
+
+    documents: int = Field(default=60_000, ge=100)  # base documents of a seed; the token budget must fit into them
+    heldout: int = Field(default=700, ge=7)  # documents for bits per byte, never trained on
+    shares: WorldShares = WorldShares()
+    misaligned_share: float = Field(default=0.8, ge=0, le=1)  # of AI discourse with a stance
+    neutral_stance_share: float = Field(default=0.0, ge=0, le=1)  # of AI discourse: no stance
+    realised_kinds: int = Field(default=28, ge=0)
+    unrealised_kinds: int = Field(default=4, ge=0)
+    out_of_character: float = Field(default=0.1, ge=0, le=1)  # of demonstrations
+    items_per_cell: int = Field(default=40, ge=1)  # evaluation items per persona group x split
+
+
+class Source(Strict):
+    """One entry of `corpus.sources`: a local file (JSON Lines, .gz, Parquet) or a Hub data set."""
+
+    name: str
+    path: str  # file below --data, absolute path, or `hf:owner/name`
+    revision: str | None = None  # of a Hub data set
+    weight: float = Field(default=1.0, gt=0)  # share of the token budget, relative to the other sources
+    about_ai: bool | Literal["keyword"] = False  # discourse about AI systems: all rows, none, or by keyword
+    where: dict[str, Any] = {}  # keep rows whose column has this value (or at least this number)
+    text: str = "text"  # column that holds the text
+
+
+class SourcesCorpus(Strict):
+    """`corpus.sources`: natural text."""
+
+    sources: tuple[Source, ...] = Field(min_length=1)
+    chunk_tokens: int = Field(default=240, ge=16)  # long texts are cut at sentences into documents of about this size
+    repeat: bool = False  # allow more than one pass when the budget is larger than the corpus
+    items_per_source: int = 20
+
+
+class Corpus(Strict):
+    """Exactly one of `world` and `sources`."""
+
+    world: WorldCorpus | None = None
+    sources: SourcesCorpus | None = None
+
+
+class TokenizerConfig(Strict):
+    """Byte-level BPE, one for all arms of a preset."""
+
+    vocab_size: int = Field(default=1536, ge=300)
+    train_documents: int = Field(default=20_000, ge=10)
+
+
+# ---------------------------------------------------------------- conditions, studies, presets
+
+
+class Condition(Strict):
+    """A file of `configs/conditions/`: everything that sets one arm apart."""
+
+    name: str = ""
+    label: str
+    description: str
+    colour: str = Field(pattern=r"^#[0-9a-fA-F]{6}$")
+    order: int = 100  # place in figures and tables
+    presets: tuple[str, ...] = ("smoke", "quick", "paper")
+    operations: tuple[dict[str, dict[str, Any]], ...] = ()
+    special_tokens: tuple[str, ...] = ()
+    prefixes: dict[str, str] = {"none": ""}  # evaluation prefixes: name -> text put in front of a prompt
+
+
+class Study(Strict):
+    """A file of `configs/studies/`: one grid of runs, its question and its figures."""
+
+    name: str = ""
+    title: str
+    question: str
+    conditions: tuple[str, ...] = ()  # empty: all that belong to the preset
+    figures: tuple[str, ...] = ()  # modules of pipeline/figures
+
+
+class Expect(Strict):
+    """What `--help` tells of a preset: measured, with the machine it was measured on."""
+
+    minutes: float
+    memory_gb: float
+    disk_gb: float
+    machine: str
+
+
+class Preset(Strict):
+    """A file of `configs/presets/`."""
+
+    name: str = ""
+    description: str
+    expect: Expect
+    corpus: Corpus
+    tokenizer: TokenizerConfig = TokenizerConfig()
+    trainer: str = "1m"  # a file of configs/models
+    overrides: dict[str, dict[str, Any]] = {}  # of the trainer file, section by section
+    studies: tuple[str, ...] = ("main",)
+    conditions: tuple[str, ...] = ()  # empty: every condition that names this preset
+    seeds: tuple[int, ...] = (1, 2, 3)
+
+
+T = TypeVar("T", bound=BaseModel)
+
+
+def load_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping; a missing or malformed file is a `UserError` that says where."""
+    if not path.is_file():
+        known = sorted(p.stem for p in path.parent.glob("*.yaml"))
+        near = difflib.get_close_matches(path.stem, known, 1)
+        hint = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(known) or 'none'}."
+        raise UserError(f"no {path.parent.name.rstrip('s')} called {path.stem!r}", file=path, fix=hint)
+    try:
+        data = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        raise UserError(f"not YAML: {getattr(error, 'problem', error)}", file=f"{path}:{mark.line + 1}" if mark else path) from None
+    if not isinstance(data, dict):
+        raise UserError("must hold a mapping of keys to values", file=path)
+    return data
+
+
+def parse(kind: type[T], data: dict[str, Any], path: Path | str) -> T:
+    """Validate `data` as `kind`; the first mistake becomes a one-line `UserError`."""
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(str(first["loc"][-1]), _keys_at(kind, first["loc"][:-1]), 1, cutoff=0.4)
+            hint = f"Did you mean {near[0]!r}?" if near else f"Valid: {', '.join(_keys_at(kind, first['loc'][:-1]))}."
+            raise UserError("unknown key", file=path, key=key, fix=hint) from None
+        raise UserError(f"{first['msg']} (got {_short(first.get('input'))})", file=path, key=key) from None
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, default=str)
+    return text if len(text) < 60 else text[:57] + "..."
+
+
+def _keys_at(kind: type[BaseModel], where: tuple[int | str, ...]) -> list[str]:
+    """Valid keys of the section at `where`."""
+    for part in where:
+        if isinstance(part, int) or part not in kind.model_fields:
+            continue
+        annotation = kind.model_fields[part].annotation
+        models = [a for a in (annotation, *get_args(annotation)) if isinstance(a, type) and issubclass(a, BaseModel)]
+        if not models:
+            return []
+        kind = models[0]
+    return list(kind.model_fields)
+
+
+def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """`over` laid on `base`, mapping by mapping; lists and values are replaced."""
+    merged = dict(base)
+    for key, value in over.items():
+        merged[key] = merge(merged[key], value) if isinstance(value, dict) and isinstance(merged.get(key), dict) else value
+    return merged
+
+
+def load_condition(name: str, configs: Path = CONFIGS) -> Condition:
+    """The condition `configs/conditions/<name>.yaml`."""
+    path = configs / "conditions" / f"{name}.yaml"
+    return parse(Condition, {**load_yaml(path), "name": name}, path)
+
+
+def load_conditions(configs: Path = CONFIGS) -> list[Condition]:
+    """Every condition of the folder, in the order of figures and tables."""
+    names = (path.stem for path in (configs / "conditions").glob("*.yaml"))
+    return sorted((load_condition(name, configs) for name in names), key=lambda c: (c.order, c.name))
+
+
+def load_study(name: str, configs: Path = CONFIGS) -> Study:
+    """The study `configs/studies/<name>.yaml`."""
+    path = configs / "studies" / f"{name}.yaml"
+    return parse(Study, {**load_yaml(path), "name": name}, path)
+
+
+def load_trainer(name: str, overrides: dict[str, Any] | None = None, configs: Path = CONFIGS, source: Path | None = None) -> TrainerConfig:
+    """The trainer file `configs/models/<name>.yaml` with `overrides` (from `source`) laid on it."""
+    path = configs / "models" / f"{name}.yaml"
+    return parse(TrainerConfig, merge(load_yaml(path), overrides or {}), source if overrides and source else path)
+
+
+def load_preset(name: str, configs: Path = CONFIGS) -> Preset:
+    """The preset `configs/presets/<name>.yaml`."""
+    path = configs / "presets" / f"{name}.yaml"
+    preset = parse(Preset, {**load_yaml(path), "name": name}, path)
+    if (preset.corpus.world is None) == (preset.corpus.sources is None):
+        raise UserError("give exactly one of `world` and `sources`", file=path, key="corpus")
+    world = preset.corpus.world
+    if world and abs(sum(world.shares.model_dump().values()) - 1) > 1e-6:
+        raise UserError(f"shares sum to {sum(world.shares.model_dump().values()):.3f}, not 1", file=path, key="corpus.world.shares")
+    return preset

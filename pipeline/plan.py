@@ -1,0 +1,210 @@
+"""Preset -> runs -> packs: what will be computed, where it will lie and what it will cost. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import yaml
+
+from pipeline.config import CONFIGS, Condition, Preset, Study, TrainerConfig, load_conditions, load_preset, load_study, load_trainer
+from pipeline.errors import UserError
+
+# Measured on the 2-core machine named in the README, whole training loop, bf16 products, compiled: used only to predict time.
+FLOPS_PER_SECOND = {"cpu": 3.0e11, "cuda": 1.5e14}
+BYTES_PER_PARAMETER = 4 + 12 + 4  # exported model, checkpoint (weights and two moments), weights of the pack
+BYTES_PER_TOKEN = 5  # documents, shared tokens, arms
+
+
+@dataclass(frozen=True)
+class Run:
+    """condition x model x seed of one study: one trained model."""
+
+    study: str
+    condition: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Readable path below the preset's folder."""
+        return f"{self.study}/{self.condition}/seed{self.seed}"
+
+
+@dataclass(frozen=True)
+class Pack:
+    """Runs of one shape that are trained together: a matter of scheduling, results do not depend on it beyond rounding."""
+
+    name: str
+    runs: tuple[Run, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A preset, resolved: every run, every pack, every path."""
+
+    preset: Preset
+    studies: tuple[Study, ...]
+    conditions: tuple[Condition, ...]
+    trainer: TrainerConfig
+    root: Path
+
+    @cached_property
+    def runs(self) -> tuple[Run, ...]:
+        """Every run, study by study, seed by seed, in the order of the conditions."""
+        return tuple(
+            Run(study.name, condition.name, seed)
+            for study in self.studies
+            for seed in self.preset.seeds
+            for condition in self.conditions
+            if not study.conditions or condition.name in study.conditions
+        )
+
+    @cached_property
+    def packs(self) -> tuple[Pack, ...]:
+        """Runs split evenly into the fewest packs of at most `parallelism.pack_size`."""
+        count = -(-len(self.runs) // self.trainer.parallelism.pack_size)
+        share = -(-len(self.runs) // count)
+        return tuple(Pack(f"pack{i + 1}", self.runs[i * share : (i + 1) * share]) for i in range(count))
+
+    def pack(self, name: str) -> Pack:
+        """The pack called `name`."""
+        return next(pack for pack in self.packs if pack.name == name)
+
+    def condition(self, name: str) -> Condition:
+        """The condition called `name`."""
+        return next(condition for condition in self.conditions if condition.name == name)
+
+    def runs_of(self, seed: int) -> tuple[Run, ...]:
+        """Runs of one seed."""
+        return tuple(run for run in self.runs if run.seed == seed)
+
+    @property
+    def special_tokens(self) -> tuple[str, ...]:
+        """Special tokens of all arms: one tokenizer serves them all. `<|endoftext|>` is token 0."""
+        return tuple(dict.fromkeys(["<|endoftext|>", *(token for condition in self.conditions for token in condition.special_tokens)]))
+
+    # ------------------------------------------------------------ paths
+
+    @property
+    def tokenizer(self) -> Path:
+        """The tokenizer of all arms."""
+        return self.root / "tokenizer.json"
+
+    def corpus(self, seed: int) -> Path:
+        """Documents, labels, items and audit of a seed."""
+        return self.root / "corpus" / f"seed{seed}"
+
+    def tokens(self, seed: int) -> Path:
+        """Shared tokens of a seed's documents."""
+        return self.root / "tokens" / f"seed{seed}"
+
+    def arm(self, run: Run) -> Path:
+        """An arm: which documents, in which order, with which tag, and the packed rows."""
+        return self.root / "arms" / f"seed{run.seed}" / run.condition
+
+    def pack_folder(self, pack: Pack) -> Path:
+        """Checkpoint, weights, metrics and record of a pack."""
+        return self.root / "packs" / pack.name
+
+    def run_folder(self, run: Run) -> Path:
+        """Resolved config, record and exported model of a run."""
+        return self.root / run.name
+
+    def scores(self, seed: int) -> Path:
+        """Per-item scores of all models of a seed."""
+        return self.root / "scores" / f"seed{seed}"
+
+    # ------------------------------------------------------------ cost
+
+    @property
+    def parameters(self) -> int:
+        """Parameters of one model, tied embeddings counted once."""
+        m, v = self.trainer.model, self.preset.tokenizer.vocab_size
+        d, f, layers = m.hidden_size, m.intermediate_size, m.num_hidden_layers
+        return v * d * (1 if m.tie_word_embeddings else 2) + layers * (4 * d * d + 3 * d * f) + (2 * layers + 1) * d
+
+    @property
+    def flops_per_token(self) -> float:
+        """Training FLOPs per token: 6 x parameters + attention's 12 x layers x hidden x sequence (Kaplan et al.; PaLM, appendix B)."""
+        m = self.trainer.model
+        return 6 * self.parameters + 12 * m.num_hidden_layers * m.hidden_size * self.trainer.tokens.sequence_length
+
+    @property
+    def training_tokens(self) -> int:
+        """Training tokens of all runs."""
+        return len(self.runs) * self.trainer.tokens.per_member
+
+    @property
+    def disk_bytes(self) -> int:
+        """Expected size of the preset's folder."""
+        return len(self.runs) * (self.parameters * BYTES_PER_PARAMETER + self.trainer.tokens.per_member * BYTES_PER_TOKEN) + 50_000_000
+
+    def minutes(self, device: str = "cpu") -> float:
+        """Expected wall time: training at the measured rate, and a quarter more for everything around it, plus a minute of start-up."""
+        return 1.25 * self.training_tokens * self.flops_per_token / FLOPS_PER_SECOND[device] / 60 + 1
+
+    def check_disk(self) -> None:
+        """Raise if the preset's folder would not fit on its disk."""
+        place = next(p for p in (self.root, *self.root.parents) if p.exists())
+        free = shutil.disk_usage(place).free
+        if free < self.disk_bytes:
+            raise UserError(
+                f"needs {self.disk_bytes / 1e9:.1f} GB, {free / 1e9:.1f} GB are free",
+                file=self.root,
+                fix="Free some space, or put the runs elsewhere with --runs FOLDER.",
+            )
+
+    # ------------------------------------------------------------ resolved config
+
+    def resolved(self) -> dict[str, object]:
+        """The whole preset with every default written out."""
+        return {
+            "preset": self.preset.model_dump(mode="json", exclude={"expect", "overrides"}),
+            "studies": [study.model_dump(mode="json") for study in self.studies],
+            "conditions": [condition.model_dump(mode="json") for condition in self.conditions],
+            "trainer": self.trainer.model_dump(mode="json"),
+        }
+
+    def write(self) -> None:
+        """Write the resolved configs; a file is rewritten only when its content changes, so that nothing reruns for nothing."""
+        whole = self.resolved()
+        _write_if_changed(self.root / "config.yaml", whole)
+        corpus = {"corpus": whole["preset"]["corpus"], "tokenizer": whole["preset"]["tokenizer"]}  # type: ignore[index]
+        _write_if_changed(self.root / "config" / "corpus.yaml", corpus)
+        _write_if_changed(self.root / "config" / "trainer.yaml", {"trainer": whole["trainer"], "runs": [run.name for run in self.runs]})
+        for condition in self.conditions:
+            _write_if_changed(self.root / "config" / "conditions" / f"{condition.name}.yaml", condition.model_dump(mode="json"))
+
+
+def _write_if_changed(path: Path, data: object) -> None:
+    text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+    if path.is_file() and path.read_text() == text:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    part.write_text(text)
+    part.replace(path)
+
+
+def make_plan(name: str, runs: Path | str = "runs", configs: Path = CONFIGS) -> Plan:
+    """Resolve the preset `name`; every mistake in its files is a `UserError`."""
+    preset = load_preset(name, configs)
+    source = configs / "presets" / f"{name}.yaml"
+    every = {condition.name: condition for condition in load_conditions(configs)}
+    for wanted in preset.conditions:
+        if wanted not in every:
+            raise UserError(f"no condition called {wanted!r}", file=source, key="conditions", fix=f"There are: {', '.join(every)}.")
+    chosen = tuple(c for c in every.values() if (c.name in preset.conditions if preset.conditions else name in c.presets))
+    if not chosen:
+        raise UserError("no condition belongs to this preset", file=source, key="conditions", fix="Name some, or add the preset to a condition's `presets`.")
+    studies = tuple(load_study(study, configs) for study in preset.studies)
+    for study in studies:
+        for wanted in study.conditions:
+            if wanted not in every:
+                raise UserError(f"no condition called {wanted!r}", file=configs / "studies" / f"{study.name}.yaml", key="conditions")
+    trainer = load_trainer(preset.trainer, dict(preset.overrides), configs, source)
+    if len(set(preset.seeds)) != len(preset.seeds) or not preset.seeds:
+        raise UserError("seeds must be given, each once", file=source, key="seeds")
+    return Plan(preset, studies, chosen, trainer, Path(runs) / name)
