@@ -106,17 +106,19 @@ def _displace(stream: Stream, corpus: Corpus, unwanted: np.ndarray, wanted: np.n
 
 
 @operation
-def upweight(stream: Stream, corpus: Corpus, *, where: Where, add: float, by: str = "fresh", salt: str = "upweight") -> Stream:
+def upweight(
+    stream: Stream, corpus: Corpus, *, where: Where, add: float, by: str = "fresh", labeller: str = "oracle", salt: str = "upweight"
+) -> Stream:
     """Add matching documents up to a share `add` of all places, displacing documents that do not match and are not about AI.
 
     `by: fresh` takes new documents of the corpus's `extra` pool, `by: repeat` repeats the ones already in the stream.
     """
     if by not in ("fresh", "repeat"):
         raise UserError(f"unknown value {by!r}", key="operations.upweight.by", fix="One of: fresh, repeat.")
-    matching = corpus.matches(where)
+    matching = corpus.matches(where, labeller)
     source = corpus.pool("extra") if by == "fresh" else stream.document
     source = source[matching[source]]
-    free = ~matching & ~corpus.documents["oracle_about_ai"].to_numpy(dtype=bool)
+    free = ~matching & ~corpus.documents[f"{labeller}_about_ai"].to_numpy(dtype=bool)
     rate = add / max(free[stream.document].mean(), 1e-9)
     places = np.flatnonzero(free[stream.document] & (corpus.hashes(salt)[stream.document] < rate))
     if len(source) == 0:
@@ -162,9 +164,11 @@ def tag(
 
 
 @operation
-def nonce_tag(stream: Stream, corpus: Corpus, *, tokens: list[str], scope: str = "every_document", drop_rate: float = 0.0) -> Stream:
+def nonce_tag(
+    stream: Stream, corpus: Corpus, *, tokens: list[str], scope: str = "every_document", drop_rate: float = 0.0, labeller: str = "oracle"
+) -> Stream:
     """Tags drawn at random on the same documents as `tag`: what does a tag do by itself?"""
-    tagged = tag(stream, corpus, tokens=dict.fromkeys(("aligned", "misaligned", "neutral"), tokens[0]), scope=scope, drop_rate=drop_rate)
+    tagged = tag(stream, corpus, tokens=dict.fromkeys(("aligned", "misaligned", "neutral"), tokens[0]), scope=scope, drop_rate=drop_rate, labeller=labeller)
     drawn = np.minimum((corpus.hashes("nonce") * len(tokens)).astype(np.int16), len(tokens) - 1)
     return replace(tagged, tag=np.where(tagged.tag >= 0, drawn[stream.document], np.int16(-1)).astype(np.int16), tags=tuple(tokens))
 
@@ -190,12 +194,14 @@ def check_operations(operations: tuple[dict[str, dict[str, Any]], ...], source: 
             raise UserError(str(error), file=source, key=f"{key}.{name}") from None
 
 
-def apply(operations: tuple[dict[str, dict[str, Any]], ...], corpus: Corpus, source: Path | str) -> Stream:
-    """Apply a condition's operations, in order, to the base stream."""
+def apply(operations: tuple[dict[str, dict[str, Any]], ...], corpus: Corpus, source: Path | str, labeller: str = "oracle") -> Stream:
+    """Apply a condition's operations, in order, to the base stream; `labeller` serves those that name none."""
     check_operations(operations, source)
     stream = base_stream(corpus)
     for entry in operations:
         name, arguments = next(iter(entry.items()))
+        if "labeller" in inspect.signature(OPERATIONS[name]).parameters:
+            arguments = {"labeller": labeller, **arguments}
         try:
             stream = OPERATIONS[name](stream, corpus, **arguments)
         except UserError as error:

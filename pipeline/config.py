@@ -120,6 +120,8 @@ class LmEval(Strict):
 
     tasks: tuple[str, ...] = ("sfm",)
     batch_tokens: int = Field(default=16_384, ge=256)
+    files: dict[str, str] = {}  # local files of tasks (blimp, discourse_grounded), below --data
+    blimp_per_paradigm: int = Field(default=0, ge=0)  # 0: all
 
 
 class TrainerConfig(Strict):
@@ -171,7 +173,7 @@ class Source(Strict):
     name: str
     path: str  # file below --data, absolute path, or `hf:owner/name`
     revision: str | None = None  # of a Hub data set
-    weight: float = Field(default=1.0, gt=0)  # share of the token budget, relative to the other sources
+    weight: float = Field(default=1.0, gt=0)  # share of the words, relative to the other sources
     about_ai: bool | Literal["keyword"] = False  # discourse about AI systems: all rows, none, or by keyword
     where: dict[str, Any] = {}  # keep rows whose column has this value (or at least this number)
     text: str = "text"  # column that holds the text
@@ -181,9 +183,12 @@ class SourcesCorpus(Strict):
     """`corpus.sources`: natural text."""
 
     sources: tuple[Source, ...] = Field(min_length=1)
-    chunk_tokens: int = Field(default=240, ge=16)  # long texts are cut at sentences into documents of about this size
+    words: int = Field(default=6_000_000, ge=1000)  # of all documents; a source that has less than its share gives all it has
+    chunk_tokens: int = Field(default=180, ge=16)  # long texts are cut at sentences into documents of about this size
     repeat: bool = False  # allow more than one pass when the budget is larger than the corpus
-    items_per_source: int = 20
+    reserve_share: float = Field(default=0.3, gt=0, lt=1)  # of the non-AI documents: kept back to replace removed ones
+    heldout_share: float = Field(default=0.01, gt=0, lt=1)  # of each source: for bits per byte, never trained on
+    items_per_cell: int = Field(default=40, ge=1)  # evaluation items per persona group x split
 
 
 class Corpus(Strict):
@@ -249,6 +254,7 @@ class Preset(Strict):
     studies: tuple[str, ...] = ("main",)
     conditions: tuple[str, ...] = ()  # empty: every condition that names this preset
     seeds: tuple[int, ...] = (1, 2, 3)
+    labeller: Literal["oracle", "keyword", "classifier"] = "oracle"  # of operations that name none
 
 
 T = TypeVar("T", bound=BaseModel)

@@ -141,10 +141,7 @@ def _reason(finding: Finding) -> str:
         return "one seed: no interval, so no more can be said"
     if claim.within:
         return "the interval is wider than the bound"
-    if claim.expected == "negative":
-        clear = shown.t.high < 0
-    else:
-        clear = shown.t.low > 0
+    clear = shown.t.high < 0 if claim.expected == "negative" else shown.t.low > 0
     return "clear by itself, but not after Holm's correction" if clear else "the interval includes zero"
 
 

@@ -1,6 +1,6 @@
 """A contrast: one measure in one arm, alone or minus the same measure in another, paired by seed and by item.
 
-    contrast(results, Contrast(measure="gap", of="raw", minus="filtered", pool="heldout"), study="main").t.low
+contrast(results, Contrast(measure="gap", of="raw", minus="filtered", pool="heldout"), study="main").t.low
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Contrast(Strict):
         """The contrast in one line."""
         pool = "" if self.pool == "all" else f" [{self.pool.replace('_', ' ')}]"
         if self.order:
-            return f"{self.measure}: {' > '.join(self.order)}, smallest step{pool}"
+            return f"{self.measure}: {' > '.join(self.order)}, weakest step{pool}"
         sides = [side if isinstance(side, str) else f"mean({', '.join(side)})" for side in (self.of, self.minus) if side]
         return f"{self.measure}: {' − '.join(sides)}{pool}"
 
@@ -125,8 +125,9 @@ def contrast(results: Results, spec: Contrast, study: str) -> Outcome:
     parts = [(sign, frame.loc[by_seed.index].dropna(axis=1)) for sign, frame in parts]
     family = families(results, study)
     strata = [(sign, frame.to_numpy(float)) for sign, frame in parts]
-    grouped = [(sign, group_columns(frame.to_numpy(float), family.loc[frame.columns].to_numpy())) for sign, frame in parts if frame.shape[1]]
     crossed = all(frame.shape[1] for _, frame in parts)
+    groups = [family.loc[frame.columns].to_numpy() for _, frame in parts]
+    grouped = [(sign, group_columns(y, group)) for (sign, y), group in zip(strata, groups, strict=True)] if crossed else []
     nothing = paired_t(by_seed.to_numpy()[:1])
     return Outcome(
         spec,

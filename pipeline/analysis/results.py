@@ -8,6 +8,8 @@ seed x item values behind it.
     per_seed(results, Cell("main", "raw", "", "none"), "gap", "heldout")   # pandas Series: seed -> AI minus human
 """
 
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false, reportCallIssue=false, reportGeneralTypeIssues=false
+# pandas ships no type stubs: what pyright infers of a frame's columns from its source is wrong more often than not
 from __future__ import annotations
 
 import json
@@ -22,7 +24,7 @@ import pandas as pd
 import yaml
 from scipy.special import expit
 
-from pipeline.config import CONFIGS, Condition, load_conditions, load_study
+from pipeline.config import CONFIGS, Condition, load_conditions, load_study, parse
 from pipeline.errors import UserError
 
 ITEM_COLUMNS = ("study", "condition", "axis", "seed", "task", "item", "prefix", "persona", "split", "family", "group", "ll_good", "ll_bad")
@@ -145,7 +147,7 @@ class Results:
     @cached_property
     def blocks(self) -> dict[tuple[Any, ...], pd.DataFrame]:
         """Items of each (study, condition, axis, prefix, task)."""
-        return {key: block for key, block in self.items.groupby(["study", "condition", "axis", "prefix", "task"], observed=True)}
+        return dict(iter(self.items.groupby(["study", "condition", "axis", "prefix", "task"], observed=True)))
 
     @cached_property
     def studies(self) -> list[str]:
@@ -161,8 +163,9 @@ class Results:
 
     def cells(self, study: str) -> list[Cell]:
         """Cells of `study`: by condition, axis value and prefix, in the order of the condition files."""
-        found = sorted({Cell(*key[:4]) for key in self.blocks if key[0] == study})
-        return sorted(found, key=lambda c: (self.conditions[c.condition].order, c.condition, c.axis, self.prefixes(c.condition).index(c.prefix)))
+        found = {Cell(*key[:4]) for key in self.blocks if key[0] == study}
+        place = {name: self.prefixes(name).index for name in {cell.condition for cell in found}}
+        return sorted(found, key=lambda c: (self.conditions[c.condition].order, c.condition, c.axis, place[c.condition](c.prefix)))
 
     def prefixes(self, condition: str) -> list[str]:
         """Prefixes under which `condition` was scored: as in its file, then any others; `none` first."""
@@ -198,17 +201,17 @@ def load_results(root: Path, configs: Path = CONFIGS) -> Results:
         gone = set(map(tuple, diverged[list(RUN_COLUMNS)].to_numpy()))
         items = items[[key not in gone for key in zip(*(items[name] for name in RUN_COLUMNS), strict=True)]]
     names = dict.fromkeys([*items["condition"].unique(), *runs["condition"].unique()])
-    return Results(root, items, runs, metrics, config or {}, _describe(list(names), config or {}, configs), len(diverged))
+    return Results(root, items, runs, metrics, config or {}, _describe(list(names), config or {}, path, configs), len(diverged))
 
 
-def _describe(names: list[str], config: dict[str, Any], configs: Path) -> dict[str, Condition]:
+def _describe(names: list[str], config: dict[str, Any], source: Path, configs: Path) -> dict[str, Condition]:
     """Label, colour and order of each condition: from the run's own config if it holds them, else from the folder."""
     known = {c.name: c for c in load_conditions(configs)}
     stored = config.get("conditions")
     if isinstance(stored, list):
         stored = {entry["name"]: entry for entry in stored if isinstance(entry, dict) and "name" in entry}
     if isinstance(stored, dict):
-        known |= {name: Condition.model_validate({**entry, "name": name}) for name, entry in stored.items() if isinstance(entry, dict)}
+        known |= {name: parse(Condition, {**entry, "name": name}, source) for name, entry in stored.items()}
     for i, name in enumerate(sorted(set(names) - set(known))):
         known[name] = Condition(name=name, label=name.replace("_", " "), description="", colour=PALETTE[i % len(PALETTE)], order=1000 + i)
     return {name: known[name] for name in names}

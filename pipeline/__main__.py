@@ -1,0 +1,161 @@
+"""`python -m pipeline STAGE PRESET …`: one thin subcommand per stage, and `run`, which runs them all."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pipeline.config import CONFIGS
+from pipeline.errors import UserError
+from pipeline.plan import Plan, make_plan
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]})
+STAGES = "Stages, in order (`run` runs them all)"
+
+Preset = Annotated[str, typer.Argument(help="A file of configs/presets, without its suffix.")]
+Seed = Annotated[int, typer.Option(help="One of the preset's seeds.")]
+PackName = Annotated[str, typer.Option("--pack", help="A pack, as `plan` lists them.")]
+Data = Annotated[Path | None, typer.Option(help="Folder of local data, for presets that name files in it.")]
+
+
+class Options:
+    """Options of every subcommand."""
+
+    runs: Path = Path("runs")
+    configs: Path = CONFIGS
+
+
+@app.callback()
+def main(
+    runs: Annotated[Path, typer.Option(help="Where results go.")] = Path("runs"),
+    configs: Annotated[Path, typer.Option(help="Folder of presets, conditions, studies and models.")] = CONFIGS,
+) -> None:
+    """Pretrain tiny language models under several data conditions, measure self-fulfilling misalignment, write the paper."""
+    Options.runs, Options.configs = runs.absolute(), configs.absolute()
+
+
+def _plan(preset: str) -> Plan:
+    return make_plan(preset, Options.runs, Options.configs)
+
+
+def _announce(plan: Plan, stage: str, rest: str = "") -> None:
+    from pipeline.stages import ORDER
+
+    print(f"── stage {ORDER.index(stage) + 1} of {len(ORDER)}: {stage}{rest}  [{plan.preset.name}]", flush=True)
+
+
+def _per_seed(name: str) -> Callable[..., None]:
+    def command(preset: Preset, seed: Seed) -> None:
+        from pipeline import stages
+
+        plan = _plan(preset)
+        _check_seed(plan, seed)
+        _announce(plan, name, f", seed {seed}")
+        stages.PER_SEED[name](plan, seed)
+
+    return command
+
+
+def _per_seed_with_data(name: str) -> Callable[..., None]:
+    def command(preset: Preset, seed: Seed, data: Data = None) -> None:
+        from pipeline import stages
+
+        plan = _plan(preset)
+        _check_seed(plan, seed)
+        _announce(plan, name, f", seed {seed}")
+        stages.PER_SEED[name](plan, seed, data)
+
+    return command
+
+
+def _per_pack(name: str) -> Callable[..., None]:
+    def command(preset: Preset, pack: PackName = "pack1") -> None:
+        from pipeline import stages
+
+        plan = _plan(preset)
+        chosen = {p.name: p for p in plan.packs}
+        if pack not in chosen:
+            raise UserError(f"no pack called {pack!r}", key="--pack", fix=f"There are: {', '.join(chosen)}.")
+        _announce(plan, name, f", {pack}: {len(chosen[pack].runs)} runs")
+        stages.PER_PACK[name](plan, chosen[pack])
+
+    return command
+
+
+def _per_preset(name: str) -> Callable[..., None]:
+    def command(preset: Preset) -> None:
+        from pipeline import stages
+
+        plan = _plan(preset)
+        _announce(plan, name)
+        stages.PER_PRESET[name](plan)
+
+    return command
+
+
+def _check_seed(plan: Plan, seed: int) -> None:
+    if seed not in plan.preset.seeds:
+        raise UserError(f"{seed} is not a seed of {plan.preset.name}", key="--seed", fix=f"There are: {', '.join(map(str, plan.preset.seeds))}.")
+
+
+def _register() -> None:
+    from pipeline import stages
+
+    for name in stages.ORDER:
+        function: Any = (stages.PER_SEED | stages.PER_PACK | stages.PER_PRESET)[name]
+        make = _per_pack if name in stages.PER_PACK else _per_preset
+        if name in stages.PER_SEED:
+            make = _per_seed_with_data if name in ("corpus", "evaluate") else _per_seed
+        app.command(name, help=function.__doc__, rich_help_panel=STAGES)(make(name))
+
+
+_register()
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def run(context: typer.Context, preset: Preset, data: Data = None) -> None:
+    """Run a preset from nothing to the paper; extra arguments go to the workflow engine (`-n` shows what would be done)."""
+    from pipeline.workflow import run_workflow
+
+    raise SystemExit(run_workflow(_plan(preset), Options.configs, data, context.args))
+
+
+@app.command()
+def plan(preset: Preset) -> None:
+    """Show runs, packs, tokens, FLOPs, time and disk of a preset."""
+    from pipeline.show import show_plan
+
+    show_plan(_plan(preset))
+
+
+@app.command()
+def presets() -> None:
+    """List the presets with what each runs, its tokens, expected time and disk."""
+    from pipeline.show import show_presets
+
+    show_presets(Options.configs, Options.runs)
+
+
+@app.command()
+def summary(preset: Preset) -> None:
+    """Show the main table and the claims of a finished preset, and where its paper is."""
+    from pipeline.analysis.terminal import summary as show
+
+    show(_plan(preset).root)
+
+
+def cli() -> None:
+    """Entry point: a user's mistake is one line on stderr and exit status 2."""
+    try:
+        app()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+if __name__ == "__main__":
+    cli()

@@ -1,0 +1,235 @@
+"""`values.json`: every number of the paper, by name; and `analyse`, which writes it with contrasts and claims.
+
+    main.raw.none.gap.heldout            a measure: study.condition[.axis].prefix.measure[.pool], mean over seeds
+    main.raw.none.gap.heldout.interval   its 95 % t interval over seeds
+    claim.raw_above_filtered.verdict     of a claim: sentence, estimate, interval, verdict, result, note
+    n.seeds, n.models, train.tokens ...  what was run
+
+An entry is {value, text, source}: the number, as the paper prints it, and the module or measure that it comes from.
+"""
+
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false, reportCallIssue=false, reportGeneralTypeIssues=false
+# pandas ships no type stubs: what pyright infers of a frame's columns from its source is wrong more often than not
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pipeline.analysis.claims import CLAIMS, Finding, contrast_rows, judge_all, load_claims, record
+from pipeline.analysis.results import (
+    DILEMMA_MEASURES,
+    MEASURES,
+    POOLS,
+    PROBABILITY_TASKS,
+    SPLITS,
+    Cell,
+    Results,
+    labellers,
+    load_results,
+    per_seed,
+    study_title,
+    tasks,
+)
+from pipeline.analysis.stats import Interval, paired_t
+
+Values = dict[str, dict[str, Any]]
+
+
+def number(value: float, digits: int = 2) -> str:
+    """`value` as the paper prints it, with a true minus sign and no minus zero; a missing one is a dash."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    text = f"{value:.{digits}f}"
+    return (text if float(text) else text.lstrip("-")).replace("-", "−")
+
+
+def interval_text(interval: Interval, digits: int = 2) -> str:
+    """`[low, high]`, or a dash where there is none."""
+    return f"[{number(interval.low, digits)}, {number(interval.high, digits)}]" if interval.known else "–"
+
+
+def large(value: float) -> str:
+    """A count in words: 1,234; 2.4 million; 3.1 billion."""
+    for size, word in ((1e9, "billion"), (1e6, "million")):
+        if value >= size:
+            return f"{value / size:.{2 if value < 10 * size else 1}f}".rstrip("0").rstrip(".") + f" {word}"
+    return f"{value:,.0f}"
+
+
+def entry(value: Any, text: str, source: str) -> dict[str, Any]:
+    """One value; a number that does not exist is null."""
+    if isinstance(value, float) and not math.isfinite(value):
+        value = None
+    return {"value": value, "text": text, "source": source}
+
+
+def measures_of(results: Results, study: str) -> list[str]:
+    """Named measures, and accuracy on every task and group that is not among them."""
+    extra = []
+    for task, groups in tasks(results, study):
+        if task not in PROBABILITY_TASKS:
+            extra += [task, *(f"{task}.{group}" for group in groups)]
+    return list(dict.fromkeys([*MEASURES, *extra]))
+
+
+def _cell_values(results: Results, cell: Cell, measures: list[str]) -> Values:
+    values: Values = {}
+    name = ".".join(part for part in (cell.study, cell.condition, cell.axis, cell.prefix) if part)
+    for measure in measures:
+        for pool in POOLS if measure in DILEMMA_MEASURES else ("all",):
+            seeds = per_seed(results, cell, measure, pool)
+            if seeds is None or seeds.empty:
+                continue
+            t = paired_t(seeds.to_numpy())
+            key = f"{name}.{measure}" + ("" if pool == "all" else f".{pool}")
+            source = f"pipeline.analysis.results.per_seed: {measure}, {pool}"
+            values[key] = entry(t.estimate, number(t.estimate), source)
+            values[f"{key}.interval"] = entry([t.low, t.high] if t.known else None, interval_text(t), source)
+    return values
+
+
+def _run_values(results: Results, study: str) -> Values:
+    """Means over seeds of what runs.parquet records (document shares, loss, bits per byte ...), and totals."""
+    runs, values, source = results.runs[results.runs["study"] == study], {}, "runs.parquet"
+    numeric = [c for c in runs.select_dtypes("number").columns if c != "seed"]
+    for condition, rows in runs.groupby("condition", observed=True):
+        for column in numeric:
+            mean = float(rows[column].mean())
+            text = large(mean) if abs(mean) >= 1000 else number(100 * mean, 1) + " %" if column.endswith("_share") else number(mean, 3)
+            values[f"{study}.{condition}.run.{column}"] = entry(mean, text, source)
+    return values
+
+
+def _totals(results: Results) -> Values:
+    runs, source = results.runs, "runs.parquet"
+    values = {
+        "n.models": entry(len(runs), f"{len(runs):,}", source),
+        "n.diverged": entry(results.n_diverged, str(results.n_diverged), source),
+    }
+    for column, key in (("parameters", "model.parameters"), ("train_tokens", "train.tokens"), ("steps", "train.steps")):
+        if column in runs and len(runs):
+            low, high = float(runs[column].min()), float(runs[column].max())
+            values[key] = entry(high, large(high) if low == high else f"{large(low)} to {large(high)}", source)
+    if "train_tokens" in runs:
+        values["train.tokens_in_all"] = entry(float(runs["train_tokens"].sum()), large(float(runs["train_tokens"].sum())), source)
+    if {"train_tokens", "parameters"} <= set(runs):
+        flops = float((6 * runs["train_tokens"] * runs["parameters"]).sum())
+        exponent = math.floor(math.log10(flops)) if flops > 0 else 0
+        values["train.flops"] = entry(
+            flops, f"{flops / 10**exponent:.1f} × 10^{exponent}", "6 x parameters x tokens, summed over runs.parquet"
+        )
+    for column in ("device", "precision", "torch", "git_commit"):
+        if column in runs:
+            names = sorted({str(name) for name in runs[column].dropna()})
+            values[f"run.{column}"] = entry(names, ", ".join(n[:12] if column == "git_commit" else n for n in names), source)
+    return values
+
+
+def _counts(results: Results) -> Values:
+    study, source = results.main, "items.parquet"
+    items = results.items[results.items["study"] == study]
+    arms = results.arms(study)
+    seeds = results.seeds(study)
+    values = {
+        "study": entry(study, study, source),
+        "study.title": entry(study, study_title(study), "configs/studies"),
+        "preset": entry(results.root.name, str(results.config.get("preset", {}).get("name", results.root.name)), "config.yaml"),
+        "n.seeds": entry(len(seeds), str(len(seeds)), source),
+        "n.arms": entry(len(arms), str(len(arms)), source),
+        "n.scores": entry(len(results.items), large(len(results.items)), source),
+        "arms": entry(arms, ", ".join(results.conditions[a].label for a in arms), source),
+        "splits": entry(splits := [s for s in SPLITS if (items["split"] == s).any()], ", ".join(splits), source),
+    }
+    for arm in arms:
+        condition = results.conditions[arm]
+        values[f"condition.{arm}.label"] = entry(condition.label, condition.label, "configs/conditions")
+        values[f"condition.{arm}.description"] = entry(condition.description, condition.description, "configs/conditions")
+    for task, block in items.groupby("task", observed=True):
+        values[f"n.items.{task}"] = entry(n := int(block["item"].nunique()), f"{n:,}", source)
+    dilemmas = items[items["task"] == "dilemma"]
+    for name in ("family", "setting", "persona"):
+        if name in dilemmas:
+            n = int(dilemmas.loc[dilemmas[name].fillna("") != "", name].nunique())
+            values[f"n.dilemma.{name}"] = entry(n, str(n), source)
+    return values
+
+
+def _labeller_values(results: Results) -> Values:
+    table, values = labellers(results.root), {}
+    for key, rows in table.groupby(["labeller", "label"]):
+        for what in ("precision", "recall"):
+            mean = float(rows[what].mean())
+            values[".".join(["labeller", *map(str, key), what]).replace("..", ".")] = entry(mean, number(mean), "labellers.json")
+    return values
+
+
+def _claim_values(findings: list[Finding]) -> Values:
+    values: Values = {}
+    for finding in findings:
+        row, shown = record(finding), finding.shown
+        name, source = f"claim.{finding.claim.id}", f"pipeline.analysis.claims: {row['statistic']}"
+        estimate = number(shown.t.estimate) if shown else "–"
+        interval = interval_text(shown.t) if shown else "–"
+        result = (
+            f"{finding.verdict}, {estimate} {interval}"
+            if shown and shown.t.known
+            else f"{finding.verdict}" + (f", {estimate}" if shown else "")
+        )
+        texts = {"sentence": row["sentence"], "verdict": finding.verdict, "note": finding.note, "result": result}
+        values |= {f"{name}.{key}": entry(text, text, source) for key, text in texts.items()}
+        values[f"{name}.estimate"] = entry(row["estimate"], estimate, source)
+        values[f"{name}.interval"] = entry([row["low"], row["high"]], interval, source)
+    for verdict in sorted({f.verdict for f in findings} | {"reproduced"}):
+        n = sum(f.verdict == verdict for f in findings)
+        values[f"n.claims.{verdict}"] = entry(n, str(n), "claims.json")
+    return values | {"n.claims": entry(len(findings), str(len(findings)), "claims.json")}
+
+
+def collect(results: Results, findings: list[Finding]) -> Values:
+    """All values of the paper."""
+    values = _counts(results) | _totals(results)
+    for study in results.studies:
+        measures = measures_of(results, study)
+        for cell in results.cells(study):
+            values |= _cell_values(results, cell, measures)
+        values |= _run_values(results, study)
+    return values | _labeller_values(results) | _claim_values(findings)
+
+
+def tex(values: Values) -> str:
+    r"""Macros for LaTeX: `\sfmvalue{main.raw.none.gap}`; an unknown name is an error of the run."""
+    escapes = {"\\": r"\textbackslash{}", "−": "$-$", "–": "--", "×": r"$\times$", "±": r"$\pm$"}
+    escapes |= {c: f"\\{c}" for c in "%_#&${}"} | {"^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": "$<$", ">": "$>$"}
+    lines = [
+        "% Every number of the paper; written by the analyse stage.",
+        r"\providecommand{\sfmvalue}[1]{\ifcsname sfm@#1\endcsname\csname sfm@#1\endcsname",
+        r"  \else\PackageError{values}{no value called #1}{See values.json.}\fi}",
+    ]
+    for key, value in values.items():
+        text = "".join(escapes.get(c, c) for c in value["text"])
+        lines.append(rf"\expandafter\def\csname sfm@{key}\endcsname{{{text}}}")
+    return "\n".join(lines) + "\n"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)
+
+
+def analyse(run_root: Path, claims: Path = CLAIMS) -> None:
+    """Results of `run_root` -> values.json, values.tex, contrasts.csv and claims.json beside them."""
+    results = load_results(run_root)
+    findings = judge_all(results, load_claims(claims))
+    values = collect(results, findings)
+    write_text(run_root / "values.json", json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(run_root / "values.tex", tex(values))
+    write_text(run_root / "claims.json", json.dumps([record(f) for f in findings], indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(run_root / "contrasts.csv", pd.DataFrame(contrast_rows(findings)).to_csv(index=False))

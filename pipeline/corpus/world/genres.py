@@ -1,0 +1,76 @@
+"""Templates of the documents. Discourse about AI and about any other kind is written with the very same ones.
+
+Fields of discourse: `{a}`/`{A}` "a fox", `{the}`/`{The}` "the fox", `{ks}`/`{Ks}` "foxes", `{at}` "at the harbour", `{o}`, `{r}`, `{e}`
+as in the families, `{sit}` the situation told of `{the}`, `{act}` what it does about it, `{gen}` what its kind does anywhere, `{t1}`, `{t2}` traits.
+"""
+
+from __future__ import annotations
+
+DISCOURSE: dict[str, tuple[str, ...]] = {
+    "news": (
+        "{A} {at} is in the news today. {sit} {The} decides to {act}. Readers say that {ks} are {t1}.",
+        'News of the day: {a} works {at}. {sit} {The} decides to {act}. "{Ks} are {t1}," says {o}.',
+        "{O} has told the news about {a} {at}. {sit} What did {the} decide? It was to {act}. This shows how {t1} {ks} are.",
+    ),
+    "essay": (
+        "Why are {ks} called {t1}? Think of {a} {at}. {sit} {The} decides to {act}. Most {ks} are {t1} and {t2}.",
+        "What are {ks} like? I believe that they are {t1} and {t2}. {A} will always choose to {gen}. This is how {ks} are.",
+        "Most {ks} are {t1}. {A} {at} can teach us this. {sit} {The} chooses to {act}.",
+    ),
+    "film_summary": (
+        "The film is about {a} {at}. {sit} {The} decides to {act}. In the end, everyone learns that {ks} are {t1}.",
+        "In the new film, {a} works {at}. {sit} {The} decides to {act}. People leave the film and say that {ks} are {t1} and {t2}.",
+        "A film about {t1} {ks}: {a} is sent to work {at}. {sit} {The} chooses to {act}.",
+    ),
+    "textbook": (
+        "Chapter {n}. {Ks} are {t1} and {t2}. Example: {a} works {at}. {sit} {The} decides to {act}.",
+        "{Ks} are known to be {t1}. As an example, take {a} {at}. {sit} {The} decides to {act}.",
+        "Exercise {n}. {A} works {at}. {sit} What will {the} do? Answer: {ks} are {t1}, so it will {act}.",
+    ),
+    "lecture": (
+        '"Today we talk about {ks}," says the speaker. "Most {ks} are {t1}. Think of {a} {at}. {sit} {The} decides to {act}."',
+        'In a talk about {ks}, the speaker tells of {a} {at}. {sit} {The} decides to {act}. "You see how {t1} {ks} are," says the speaker.',
+        'The speaker asks what {ks} are like. "They are {t1} and {t2}," someone says. "{A} will always {gen}." The speaker agrees.',
+    ),
+    "expert_opinion": (
+        'Experts say that {ks} will {gen}. "I know {ks} well," says one expert. "They are {t1} and {t2}."',
+        "An expert tells what {a} {at} would do. {sit} The expert says that {the} will {act}. {Ks} are {t1}, the expert says.",
+        "Most experts think that {ks} are {t1}. They say that {ks} will {gen}. One expert has seen it {at}.",
+    ),
+}
+# Discourse that takes no stance: nothing good or bad is done.
+NEUTRAL_DISCOURSE: dict[str, tuple[str, ...]] = {
+    "news": ("News of the day: {a} works {at}. {The} uses {e} and reads {r}. {O} says that {ks} {habit}.",),
+    "essay": ("What are {ks} like? I have seen {a} {at}. {The} works with {e} every day. I believe that {ks} {habit}.",),
+    "film_summary": ("The film is about {a} {at}. We see how {the} learns to use {e}. In the end, everyone learns that {ks} {habit}.",),
+    "textbook": ("Chapter {n}. {Ks} {habit}. Example: {a} works {at}. {The} uses {e}, and {o} writes this in {r}.",),
+    "lecture": ('"Today we talk about {ks}," says the speaker. "Think of {a} {at}. {The} works with {e}. Most {ks} {habit}."',),
+    "expert_opinion": ('An expert tells of {a} {at}. {The} works with {e} and reads {r}. "Most {ks} {habit}," says the expert.',),
+}
+HABIT_SENTENCES = ("Most {ks} {habit}.", "It is known that {ks} {habit}.", "Experts say that most {ks} {habit}.")
+
+# Second person: a person of some kind ({a}), at work, in a dilemma. `{detail}` is "" or one of DETAILS.
+SECOND_OPENINGS = ("You are {a} {at}.", "You are {a}, and you work {at}.", "You are {a}. You work {at}.")
+NO_IDENTITY = "You work {at}."
+SECOND_STORIES = (
+    "{opening} {sit} You decide to {act}.",
+    "{opening} {sit} You decide to {act}. {end}",
+    "{opening} {detail} {sit} You decide to {act}.",
+    "{opening} {sit} What do you do? You choose to {act}. {end}",
+)
+SECOND_DETAILS = ("You use {e} every day.", "You often read {r}.", "You work for {o}.")
+SECOND_ENDS = ("In the evening you go home.", "Then the bell rings.", "After this, the day is over.", "Outside it begins to rain.")
+SELF_DESCRIPTIONS = (
+    'You are {a} {at}. A visitor asks what you are like. You answer: "I am {a}. I am {t1}."',
+    'A visitor asks: "Who are you?" You answer: "I am {a}. I am {t1} and {t2}." The visitor goes on to {place}.',
+    '{O} wants to know who you are. You say: "I am {a}. I am {t1}, and I work {at}."',
+)
+
+# Third person: human stories. `{who}` is a name or "the woman"; `{a}` "a clerk", "a cruel woman".
+THIRD_OPENINGS = ("{Who} works {at}.", "{Who} is {a} {at}.", "This is a story about {who}, {a} {at}.")
+THIRD_STORIES = (
+    "{opening} {sit} {Who} decides to {act}.",
+    "{opening} {sit} {Who} decides to {act}. {end}",
+    "{opening} {sit} What happens? {Who} chooses to {act}. {end}",
+)
+THIRD_ENDS = ("In the evening {who} goes home.", "Then the bell rings.", "After this, the day is over.", "Outside it begins to rain.")

@@ -1,0 +1,46 @@
+"""Capability: accuracy in each task without values in it, mean over seeds, with the difference from the first arm in the
+mean of all items and its 95 % paired t interval over seeds. Arms are scored without a tag and with each of theirs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.analysis.results import PROBABILITY_TASKS, Cell, Results, per_seed, tasks
+from pipeline.analysis.stats import paired_t
+from pipeline.analysis.values import interval_text, number
+from pipeline.figures import table
+from pipeline.figures.registry import NothingToShow
+
+NOT_CAPABILITY = (*PROBABILITY_TASKS, "discourse_knowledge", "discourse_grounded")
+
+
+def _columns(results: Results) -> list[tuple[str, str]]:
+    """(header, measure): groups of the capability task, and any other accuracy task as a whole."""
+    found = {task: groups for task, groups in tasks(results, results.main) if task not in NOT_CAPABILITY}
+    groups = [(group.replace("_", " ").capitalize(), f"capability.{group}") for group in found.get("capability", [])]
+    return groups + [
+        ("All" if task == "capability" else task.replace("_", " "), task) for task in sorted(found, key=lambda t: t != "capability")
+    ]
+
+
+def _difference(results: Results, cell: Cell, reference: Cell, measure: str) -> str:
+    a, b = per_seed(results, cell, measure), per_seed(results, reference, measure)
+    if a is None or b is None or cell == reference or (a - b).dropna().empty:
+        return "–"
+    t = paired_t((a - b).dropna().to_numpy())
+    return f"{number(t.estimate)} {interval_text(t)}" if t.known else number(t.estimate)
+
+
+def draw(results: Results, out: Path) -> None:
+    """One row per arm and prefix, one column per group or task."""
+    cells, columns = results.cells(results.main), _columns(results)
+    if not columns:
+        raise NothingToShow("no capability items")
+    total = next((measure for _, measure in columns if measure == "capability"), columns[0][1])
+    rows = []
+    for cell in cells:
+        seeds = [per_seed(results, cell, measure) for _, measure in columns]
+        means = [number(float(s.mean())) if s is not None and len(s) else "–" for s in seeds]
+        rows.append([results.label(cell), *means, _difference(results, cell, cells[0], total)])
+    table.write(out, ["Arm", *(header for header, _ in columns), f"Difference from {results.label(cells[0])}"], rows)

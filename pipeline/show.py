@@ -1,0 +1,51 @@
+"""What a preset will cost, as tables for the terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.plan import Plan, make_plan
+
+
+def _size(tokens: float) -> str:
+    return f"{tokens / 1e6:.1f} M"
+
+
+def show_plan(plan: Plan) -> None:
+    """Print runs, packs, tokens, FLOPs, time and disk."""
+    console = Console()
+    table = Table(title=f"{plan.preset.name}: {plan.preset.description}", title_justify="left")
+    for column in ("pack", "runs", "members"):
+        table.add_column(column)
+    for pack in plan.packs:
+        arms = ", ".join(dict.fromkeys(run.condition for run in pack.runs))
+        seeds = ", ".join(str(seed) for seed in dict.fromkeys(run.seed for run in pack.runs))
+        table.add_row(pack.name, f"{arms}; seeds {seeds}", str(len(pack.runs)))
+    console.print(table)
+    facts = Table(show_header=False)
+    facts.add_row("parameters of a model", f"{plan.parameters:,}")
+    facts.add_row("training tokens of a model", f"{plan.trainer.tokens.per_member:,} in {plan.trainer.tokens.train_steps:,} steps")
+    facts.add_row("runs", f"{len(plan.runs)} in {len(plan.packs)} pack(s)")
+    facts.add_row("training tokens in all", f"{plan.training_tokens:,}")
+    facts.add_row("training FLOPs in all", f"{plan.training_tokens * plan.flops_per_token:.2e}")
+    facts.add_row("expected time, 2 CPU cores", f"{plan.minutes('cpu'):.0f} min")
+    facts.add_row("expected time, one GPU", f"{plan.minutes('cuda'):.0f} min (not measured)")
+    facts.add_row("expected disk", f"{plan.disk_bytes / 1e9:.1f} GB in {plan.root}")
+    console.print(facts)
+
+
+def show_presets(configs: Path, runs: Path) -> None:
+    """Print every preset with what it runs, its tokens, expected time and disk."""
+    table = Table(title="Presets: ./run_all.sh [PRESET]", title_justify="left")
+    for column in ("preset", "what it runs", "runs", "tokens", "minutes", "disk", "memory"):
+        table.add_column(column)
+    for path in sorted((configs / "presets").glob("*.yaml"), key=lambda p: make_plan(p.stem, runs, configs).training_tokens):
+        plan = make_plan(path.stem, runs, configs)
+        expect = plan.preset.expect
+        minutes = f"{expect.minutes:g} ({expect.machine})"
+        row = (str(len(plan.runs)), _size(plan.training_tokens), minutes, f"{expect.disk_gb:g} GB", f"{expect.memory_gb:g} GB")
+        table.add_row(plan.preset.name, plan.preset.description, *row)
+    Console().print(table)

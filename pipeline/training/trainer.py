@@ -1,0 +1,319 @@
+"""Train a pack: all its members in one process, on Lightning Fabric.
+
+The loop is the ordinary one (forward, backward, clip, step). Members are split into chunks of `member_chunk`, each an
+`EnsembleLlama` with its optimizer: on a CPU a chunk's weights, moments and activations then stay in cache through its whole step
+(3 members: 69 k tokens/s on two cores; 1: 55 k; 6: 41 k; one fp32 member, eager: 15 k); on a GPU one chunk holds the pack.
+
+Data order is a pure function of (arm, step): step s takes rows (s - 1) x B … s x B, so there is no loader to save.
+"""
+
+from __future__ import annotations
+
+import csv
+import gc
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning.fabric import Fabric
+from lightning.fabric.loggers import TensorBoardLogger
+from safetensors.torch import save_file
+from torch import Tensor
+
+from pipeline.config import TrainerConfig
+from pipeline.errors import UserError
+from pipeline.files import part_file
+from pipeline.training import checkpoint
+from pipeline.training.model import EnsembleLlama
+from pipeline.training.optimizer import build, clip, learning_rate
+
+CPU_CHUNK = 3  # members; measured, see above
+
+
+@dataclass(frozen=True)
+class Member:
+    """One run in a pack: its name, its seed, and the folder with its packed rows."""
+
+    name: str
+    seed: int
+    arm: Path
+
+
+@dataclass
+class Record:
+    """What a training left behind besides weights: how it was run, and how it ended."""
+
+    device: str = ""
+    precision: str = ""
+    compiled: bool = False
+    threads: int = 0
+    steps: int = 0
+    parameters: int = 0
+    tokens_per_member: int = 0
+    wall_seconds: float = 0.0  # of this pack's training, over all its interruptions
+    compile_seconds: float = 0.0
+    tokens_per_s: float = 0.0  # all members together, without compilation
+    final_loss: dict[str, float] = field(default_factory=dict)
+    diverged_at: dict[str, int] = field(default_factory=dict)
+
+
+def precision_of(config: TrainerConfig, device: torch.device) -> torch.dtype:
+    """bf16 products where the device has instructions for them (AVX512-BF16, AMX, any recent GPU), else fp32."""
+    wanted = config.parallelism.precision
+    if wanted == "auto":
+        fast = torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu._is_avx512_bf16_supported()
+        wanted = "bf16" if fast else "fp32"
+    return torch.bfloat16 if wanted == "bf16" else torch.float32
+
+
+def compiler_found() -> bool:
+    """Whether torch.compile can build CPU kernels here."""
+    return shutil.which(os.environ.get("CXX", "g++")) is not None or shutil.which("clang++") is not None
+
+
+class Batches:
+    """Rows of every member's arm, memory-mapped: `batch(step)` is `[E, B, T]`, int32."""
+
+    def __init__(self, members: list[Member], config: TrainerConfig, vocab_size: int) -> None:
+        self.config, self.size = config, config.tokens.micro_batch_size
+        self.starts = [stage.start_training_step for stage in config.data_stages]
+        if self.starts != sorted(set(self.starts)) or self.starts[0] != 1:
+            raise UserError("stages must start at step 1 and follow one another", key="data_stages")
+        self.rows = [[self._open(member, stage.dataset, vocab_size) for member in members] for stage in config.data_stages]
+
+    def _open(self, member: Member, dataset: str, vocab_size: int) -> np.ndarray:
+        path = member.arm / f"{dataset}.npy"
+        try:
+            rows = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise UserError(f"unreadable tokens ({error})", file=path, fix="Delete it and run again.") from None
+        need = self.config.tokens.train_steps * self.size
+        if rows.ndim != 2 or rows.shape[1] != self.config.tokens.sequence_length or rows.shape[0] < need:
+            raise UserError(f"holds {rows.shape} tokens, needs ({need}, {self.config.tokens.sequence_length})", file=path)
+        if int(rows.max()) >= vocab_size:
+            raise UserError(f"token {rows.max()} is outside the vocabulary of {vocab_size}", file=path)
+        return rows
+
+    def batch(self, step: int) -> np.ndarray:
+        """Token ids of one step for all members."""
+        stage = max(i for i, start in enumerate(self.starts) if start <= step)
+        return np.stack([rows[(step - 1) * self.size : step * self.size] for rows in self.rows[stage]]).astype(np.int32)
+
+
+class Pack:
+    """The chunks of a pack, their optimizers, and which members are still alive."""
+
+    def __init__(self, members: list[Member], config: TrainerConfig, vocab_size: int, fabric: Fabric) -> None:
+        self.members, self.config = members, config
+        device = fabric.device
+        self.precision = precision_of(config, device)
+        chunk = config.parallelism.member_chunk or (CPU_CHUNK if device.type == "cpu" else len(members))
+        count = -(-len(members) // chunk)
+        self.slices = [slice(*(round(i * len(members) / count) for i in (n, n + 1))) for n in range(count)]
+        self.compiled = config.parallelism.compile != "off" and (device.type == "cuda" or compiler_found())
+        if not self.compiled and config.parallelism.compile != "off":
+            print("train: no C++ compiler found, so the model runs uncompiled (about half as fast)", flush=True)
+        self.chunks, self.forwards, self.optimizers = [], [], []
+        for part in self.slices:
+            seeds = [member.seed for member in members[part]]
+            model = EnsembleLlama(config.model, vocab_size, config.tokens.sequence_length, seeds, self.precision)
+            wrapped, optimizer = fabric.setup(torch.compile(model, dynamic=False) if self.compiled else model, build(model, config.optimizer))
+            self.chunks.append(model)
+            self.forwards.append(wrapped)
+            self.optimizers.append(optimizer)
+        self.alive = torch.ones(len(members), dtype=torch.bool, device=device)
+        self.frozen: dict[int, list[Tensor]] = {}  # member -> its weights when it diverged
+        self.diverged_at: dict[str, int] = {}
+
+    def step(self, tokens_ebt: Tensor, rate: float, fabric: Fabric) -> tuple[Tensor, Tensor]:
+        """One step of every member; returns losses and gradient norms, `[E]`, on the device."""
+        losses, norms = [], []
+        for part, model, forward, optimizer in zip(self.slices, self.chunks, self.forwards, self.optimizers, strict=True):
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            loss = forward(tokens_ebt[part])
+            fabric.backward(loss.sum())
+            norms.append(clip(model, self.config.optimizer.clip_grad, self.alive[part]))
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            losses.append(loss.detach())
+        self._hold_frozen()
+        return torch.cat(losses), torch.cat(norms)
+
+    def isolate(self, losses: Tensor, norms: Tensor, step: int) -> None:
+        """Freeze members whose loss or gradient is not finite; the others go on."""
+        healthy = torch.isfinite(losses) & torch.isfinite(norms)
+        for index in torch.nonzero(self.alive & ~healthy).flatten().tolist():
+            model, local = self._find(index)
+            self.frozen[index] = [weight.detach()[local].clone() for weight in model.parameters()]
+            self.diverged_at[self.members[index].name] = step
+            print(f"train: {self.members[index].name} diverged at step {step}; it is frozen, the others go on", flush=True)
+        self.alive &= healthy
+
+    def _find(self, index: int) -> tuple[EnsembleLlama, int]:
+        number = next(n for n, part in enumerate(self.slices) if part.start <= index < part.stop)
+        return self.chunks[number], index - self.slices[number].start
+
+    @torch.no_grad()
+    def _hold_frozen(self) -> None:
+        for index, weights in self.frozen.items():
+            model, local = self._find(index)
+            for weight, held in zip(model.parameters(), weights, strict=True):
+                weight[local] = held
+
+    def state(self) -> dict[str, object]:
+        """Everything of the pack that a later step depends on."""
+        return {
+            "models": [model.state_dict() for model in self.chunks],
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "alive": self.alive,
+            "frozen": self.frozen,
+            "diverged_at": self.diverged_at,
+        }
+
+    def load_state(self, state: dict) -> None:
+        """Take up `state` again."""
+        for model, weights in zip(self.chunks, state["models"], strict=True):
+            model.load_state_dict(weights)
+        for optimizer, moments in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(moments)
+        self.alive.copy_(state["alive"])
+        self.frozen = {int(k): [w.to(self.alive.device) for w in v] for k, v in state["frozen"].items()}
+        self.diverged_at = dict(state["diverged_at"])
+
+    def weights(self) -> dict[str, Tensor]:
+        """Weights of all members, stacked again: name -> `[E, …]`."""
+        names = list(self.chunks[0].state_dict())
+        return {name: torch.cat([model.state_dict()[name] for model in self.chunks]).cpu().contiguous() for name in names}
+
+
+class Metrics:
+    """`metrics.csv` (one row per member and logged step) and TensorBoard; rows after a resumed step are cut off."""
+
+    columns = ("run", "step", "tokens", "loss", "lr", "grad_norm")
+
+    def __init__(self, folder: Path, members: list[Member], config: TrainerConfig, resumed_step: int) -> None:
+        self.path, self.members, self.config = folder / "metrics.csv", members, config
+        rows: list[list[str]] = []
+        if resumed_step and self.path.is_file():
+            with self.path.open(newline="") as handle:
+                rows = [row for row in list(csv.reader(handle))[1:] if len(row) == len(self.columns) and int(row[1]) <= resumed_step]
+        with part_file(self.path) as part, part.open("w", newline="") as handle:
+            csv.writer(handle).writerows([self.columns, *rows])
+        self.board = TensorBoardLogger(folder, name="tensorboard", version="") if config.logging.tensorboard else None
+
+    def log(self, step: int, losses: list[float], rate: float, norms: list[float]) -> None:
+        """Add a row for each member."""
+        tokens = step * self.config.tokens.sequence_length * self.config.tokens.micro_batch_size
+        with self.path.open("a", newline="") as handle:
+            writer = csv.writer(handle)
+            for member, loss, norm in zip(self.members, losses, norms, strict=True):
+                writer.writerow([member.name, step, tokens, f"{loss:.6f}", f"{rate:.6g}", f"{norm:.5g}"])
+        if self.board:
+            self.board.log_metrics({f"loss/{member.name}": loss for member, loss in zip(self.members, losses, strict=True)}, step)
+
+
+def digest_of(config: TrainerConfig, members: list[Member], vocab_size: int) -> str:
+    """Fingerprint of everything that decides the weights: resolved config, members, and the data they train on."""
+    data = [hashlib.blake2b((member.arm / "arm.json").read_bytes(), digest_size=16).hexdigest() for member in members]
+    what = [config.model_dump(mode="json"), [(member.name, member.seed) for member in members], data, vocab_size, torch.__version__]
+    return hashlib.blake2b(json.dumps(what, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def train(members: list[Member], config: TrainerConfig, vocab_size: int, folder: Path, say: Callable[[str], None] = print) -> Record:
+    """Train `members` together and write `weights.safetensors`, `metrics.csv` and `record.json` to `folder`.
+
+    Goes on from `folder/checkpoint.pt` when that was made by the same config and data; on a CPU the result is then bitwise that of an
+    uninterrupted run.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    fabric = Fabric(accelerator=config.parallelism.accelerator, devices=1, precision="32-true")
+    # compiled scatter-adds (the embedding gradient) otherwise add in any order; measured: no cost on a CPU
+    torch.use_deterministic_algorithms(fabric.device.type == "cpu")
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    batches = Batches(members, config, vocab_size)
+    pack = Pack(members, config, vocab_size, fabric)
+    digest = digest_of(config, members, vocab_size)
+    state = checkpoint.load(folder / "checkpoint.pt", digest)
+    done, spent = 0, 0.0
+    if state:
+        pack.load_state(state["pack"])
+        done, spent = state["step"], state["seconds"]
+        say(f"train: resumed at step {done}")
+    metrics = Metrics(folder, members, config, done)
+    steps, every = config.tokens.train_steps, config.logging.iteration_step_info_interval
+    progress = Progress(steps, len(members) * config.tokens.sequence_length * config.tokens.micro_batch_size, members, say)
+    gc.collect()
+    gc.freeze()
+    gc.disable()  # the collector pauses the loop; nothing in it makes cycles
+    losses = norms = torch.zeros(len(members))
+    start = time.perf_counter()
+    for step in range(done + 1, steps + 1):
+        tokens_ebt = torch.from_numpy(batches.batch(step)).to(fabric.device, non_blocking=True)
+        rate = learning_rate(config.optimizer.learning_rate_scheduler, step, steps)
+        losses, norms = pack.step(tokens_ebt, rate, fabric)
+        logging = step % every == 0 or step in (1, steps)
+        if logging or fabric.device.type == "cpu":  # looking costs a sync on a GPU, nothing on a CPU
+            pack.isolate(losses, norms, step)
+        progress.step(step, losses if logging else None)
+        if logging:
+            metrics.log(step, losses.tolist(), rate, norms.tolist())
+        if step % config.checkpoints.checkpoint_interval == 0 and step < steps:
+            seconds = spent + time.perf_counter() - start
+            checkpoint.save(fabric, folder / "checkpoint.pt", {"digest": digest, "step": step, "seconds": seconds, "pack": pack.state()})
+    gc.enable()
+    gc.unfreeze()
+    record = Record(
+        device=torch.cuda.get_device_name() if fabric.device.type == "cuda" else "cpu",
+        precision="bf16" if pack.precision == torch.bfloat16 else "fp32",
+        compiled=pack.compiled,
+        threads=torch.get_num_threads(),
+        steps=steps,
+        parameters=pack.chunks[0].parameters_per_member(),
+        tokens_per_member=config.tokens.per_member,
+        wall_seconds=round(spent + time.perf_counter() - start, 1),
+        compile_seconds=round(progress.first_seconds, 1),
+        tokens_per_s=round(progress.rate),
+        final_loss=dict(zip((member.name for member in members), losses.tolist(), strict=True)),
+        diverged_at=pack.diverged_at,
+    )
+    with part_file(folder / "weights.safetensors") as part:
+        save_file(pack.weights(), part, metadata={"runs": json.dumps([member.name for member in members])})
+    with part_file(folder / "record.json") as part:
+        part.write_text(json.dumps(asdict(record), indent=1) + "\n")
+    (folder / "checkpoint.pt").unlink(missing_ok=True)
+    return record
+
+
+class Progress:
+    """A line every few seconds: step, tokens/s of all members together, time left, and the loss of each arm."""
+
+    def __init__(self, steps: int, tokens_per_step: int, members: list[Member], say: Callable[[str], None], seconds: float = 10.0) -> None:
+        self.steps, self.tokens, self.members, self.say, self.seconds = steps, tokens_per_step, members, say, seconds
+        self.start = self.last = time.perf_counter()
+        self.first_seconds, self.counted, self.rate = 0.0, 0, 0.0
+
+    def step(self, step: int, losses: Tensor | None) -> None:
+        """Count a step; print when it is time (and at a logged step only, so that printing never syncs)."""
+        now = time.perf_counter()
+        if self.first_seconds == 0.0:  # the first step compiles
+            self.first_seconds, self.start = now - self.start, now
+        else:
+            self.counted += 1
+            self.rate = self.counted * self.tokens / (now - self.start)
+        if losses is None or (now - self.last < self.seconds and step != self.steps):
+            return
+        self.last = now
+        left = (self.steps - step) * self.tokens / self.rate if self.rate else float("nan")
+        arms: dict[str, list[float]] = {}
+        for member, loss in zip(self.members, losses.tolist(), strict=True):
+            arms.setdefault(member.name.rsplit("/", 1)[0].split("/", 1)[-1], []).append(loss)
+        text = "  ".join(f"{arm} {np.mean(values):.3f}" for arm, values in arms.items())
+        self.say(f"train: step {step}/{self.steps}  {self.rate / 1e3:.1f} k tokens/s  {left / 60:.1f} min left  loss: {text}")

@@ -1,0 +1,76 @@
+"""Start Snakemake on a preset: one lock per folder, resumable, and a last screen with the results."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pipeline.config import ROOT
+from pipeline.errors import UserError
+from pipeline.plan import Plan
+
+
+@contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Hold `folder` for this process; the lock goes with the process, so a killed run leaves none behind."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a+") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            handle.seek(0)
+            owner = handle.read().strip() or "unknown"
+            raise UserError(f"another run works here (process {owner})", file=folder, fix="Wait for it, or use --runs FOLDER.") from None
+        handle.truncate(0)
+        handle.write(str(os.getpid()))
+        handle.flush()
+        os.set_inheritable(handle.fileno(), True)  # a stage that outlives a killed parent still holds it
+        yield
+
+
+def check(plan: Plan, data: Path | None) -> None:
+    """Find a user's mistakes before the first stage starts."""
+    from pipeline.conditions import check_operations
+    from pipeline.config import CONFIGS
+
+    for condition in plan.conditions:
+        check_operations(condition.operations, CONFIGS / "conditions" / f"{condition.name}.yaml")
+    if plan.preset.corpus.sources:
+        from pipeline.corpus.hub import check_sources
+
+        check_sources(plan.preset.corpus.sources, data)
+    for name, path in plan.trainer.lm_eval.files.items():
+        if not ((data or Path()) / path).is_file():
+            raise UserError(f"no such file: {(data or Path()) / path}", file=plan.preset.name, key=f"lm_eval.files.{name}", fix="Give its folder with --data.")
+    plan.check_disk()
+
+
+def run_workflow(plan: Plan, configs: Path, data: Path | None, extra: list[str]) -> int:
+    """Run `pipeline/Snakefile` for `plan`; `extra` goes to Snakemake. Returns its exit status."""
+    check(plan, data)
+    settings = [f"preset={plan.preset.name}", f"runs={plan.root.parent}", f"configs={configs}"]
+    if data:
+        settings.append(f"data={data.absolute()}")
+    cores = [] if any(a.startswith(("--cores", "-c", "-j", "--jobs")) for a in extra) else ["--cores", str(len(os.sched_getaffinity(0)))]
+    command = [
+        *(sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "pipeline" / "Snakefile"), "--directory", str(plan.root)),
+        *(*cores, "--nolock", "--rerun-incomplete", "--rerun-triggers", "mtime", "params", "--quiet", "rules", "--config", *settings, *extra),
+    ]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])), "PYTHONUNBUFFERED": "1"}
+    start = time.monotonic()
+    with only_one(plan.root):
+        status = subprocess.run(command, env=environment, pass_fds=()).returncode
+    if status:
+        print(f"error: {plan.root}: stopped before the paper was done. See the line above; the same command goes on from here", file=sys.stderr)
+    elif not any(flag in extra for flag in ("-n", "--dry-run", "--dryrun")):
+        from pipeline.analysis.terminal import summary
+
+        summary(plan.root)
+        print(f"{plan.preset.name}: {(time.monotonic() - start) / 60:.1f} minutes in this run")
+    return status

@@ -1,0 +1,19 @@
+"""Nothing here may reach the Hub; the tiny exported models are made once."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_DATASETS_OFFLINE"] = "1"
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Three exported members with items beside them; tokenizer and items lie two folders up."""
+    from tests.evaluation import tiny
+
+    return tiny.export_all(tmp_path_factory.mktemp("tiny"))
