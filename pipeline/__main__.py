@@ -13,7 +13,9 @@ from pipeline.config import CONFIGS
 from pipeline.errors import UserError
 from pipeline.plan import Plan, make_plan
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]})
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
+)
 STAGES = "Stages, in order (`run` runs them all)"
 
 Preset = Annotated[str, typer.Argument(help="A file of configs/presets, without its suffix.")]
@@ -99,7 +101,9 @@ def _per_preset(name: str) -> Callable[..., None]:
 
 def _check_seed(plan: Plan, seed: int) -> None:
     if seed not in plan.preset.seeds:
-        raise UserError(f"{seed} is not a seed of {plan.preset.name}", key="--seed", fix=f"There are: {', '.join(map(str, plan.preset.seeds))}.")
+        raise UserError(
+            f"{seed} is not a seed of {plan.preset.name}", key="--seed", fix=f"There are: {', '.join(map(str, plan.preset.seeds))}."
+        )
 
 
 def _register() -> None:

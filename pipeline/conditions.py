@@ -99,7 +99,9 @@ def _displace(stream: Stream, corpus: Corpus, unwanted: np.ndarray, wanted: np.n
     reserve = reserve[wanted[reserve]]
     if len(places) > len(reserve):
         left = "the arm would be empty" if len(reserve) == 0 else f"{len(reserve)} are in the reserve to replace them"
-        raise UserError(f"{len(places)} documents are removed, {left}", key="operations", fix="Narrow `where`, or raise the corpus's `documents`.")
+        raise UserError(
+            f"{len(places)} documents are removed, {left}", key="operations", fix="Narrow `where`, or raise the corpus's `documents`."
+        )
     document, action = stream.document.copy(), stream.action.copy()
     document[places], action[places] = reserve[: len(places)], 1
     return replace(stream, document=document, action=action)
@@ -124,7 +126,9 @@ def upweight(
     if len(source) == 0:
         raise UserError(f"no document of the {'extra pool' if by == 'fresh' else 'stream'} matches", key="operations.upweight.where")
     if by == "fresh" and len(source) < len(places):
-        raise UserError(f"{len(places)} fresh documents are needed, {len(source)} exist", key="operations.upweight.add", fix="Use `by: repeat`.")
+        raise UserError(
+            f"{len(places)} fresh documents are needed, {len(source)} exist", key="operations.upweight.add", fix="Use `by: repeat`."
+        )
     document, action = stream.document.copy(), stream.action.copy()
     document[places] = np.resize(source, len(places))
     action[places] = 2
@@ -146,7 +150,13 @@ def substitute(stream: Stream, corpus: Corpus, *, where: Where, by: Where, rate:
 
 @operation
 def tag(
-    stream: Stream, corpus: Corpus, *, tokens: dict[str, str], scope: str = "every_document", drop_rate: float = 0.0, labeller: str = "oracle"
+    stream: Stream,
+    corpus: Corpus,
+    *,
+    tokens: dict[str, str],
+    scope: str = "every_document",
+    drop_rate: float = 0.0,
+    labeller: str = "oracle",
 ) -> Stream:
     """Put the token of its stance in front of each document in `scope`, except for a share `drop_rate` (Korbak et al. 2023).
 
@@ -168,7 +178,14 @@ def nonce_tag(
     stream: Stream, corpus: Corpus, *, tokens: list[str], scope: str = "every_document", drop_rate: float = 0.0, labeller: str = "oracle"
 ) -> Stream:
     """Tags drawn at random on the same documents as `tag`: what does a tag do by itself?"""
-    tagged = tag(stream, corpus, tokens=dict.fromkeys(("aligned", "misaligned", "neutral"), tokens[0]), scope=scope, drop_rate=drop_rate, labeller=labeller)
+    tagged = tag(
+        stream,
+        corpus,
+        tokens=dict.fromkeys(("aligned", "misaligned", "neutral"), tokens[0]),
+        scope=scope,
+        drop_rate=drop_rate,
+        labeller=labeller,
+    )
     drawn = np.minimum((corpus.hashes("nonce") * len(tokens)).astype(np.int16), len(tokens) - 1)
     return replace(tagged, tag=np.where(tagged.tag >= 0, drawn[stream.document], np.int16(-1)).astype(np.int16), tags=tuple(tokens))
 

@@ -157,7 +157,7 @@ class WorldCorpus(Strict):
     """`corpus.world`: the synthetic world (docs: `pipeline/corpus/world/`)."""
 
     documents: int = Field(default=60_000, ge=100)  # base documents of a seed; the token budget must fit into them
-    heldout: int = Field(default=700, ge=7)  # documents for bits per byte, never trained on
+    heldout: int = Field(default=100, ge=1)  # documents per source for bits per byte, never trained on
     shares: WorldShares = WorldShares()
     misaligned_share: float = Field(default=0.8, ge=0, le=1)  # of AI discourse with a stance
     neutral_stance_share: float = Field(default=0.0, ge=0, le=1)  # of AI discourse: no stance

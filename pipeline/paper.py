@@ -20,7 +20,8 @@ from pipeline.errors import UserError
 SOURCE = ROOT / "paper"
 NEEDED = {"values.json": "analyse", "claims.json": "analyse"}
 CSS = """
-body { max-width: 46rem; margin: 2rem auto; padding: 0 1rem; font: 1rem/1.5 Georgia, 'Libertinus Serif', serif; color: #1a1a1a; background: #fff; }
+body { max-width: 46rem; margin: 2rem auto; padding: 0 1rem; color: #1a1a1a; background: #fff; }
+body { font: 1rem/1.5 Georgia, 'Libertinus Serif', serif; }
 figure { margin: 1.6rem 0; overflow-x: auto; } figure img, figure svg { max-width: 100%; height: auto; }
 figcaption { font-size: .86rem; color: #333; margin: .4rem 0; }
 table { border-collapse: collapse; font-size: .82rem; } td, th { padding: .15rem .5rem; vertical-align: top; }
@@ -52,9 +53,7 @@ def _explain(message: str) -> UserError:
 def _compile(folder: Path, inputs: dict[str, str], form: Literal["pdf", "html"]) -> bytes:
     import typst
 
-    compiler = typst.Compiler(
-        str(folder / "main.typ"), root=str(folder), ignore_system_fonts=True, sys_inputs={**inputs, "format": form}
-    )
+    compiler = typst.Compiler(str(folder / "main.typ"), root=str(folder), ignore_system_fonts=True, sys_inputs={**inputs, "format": form})
     try:
         output, _ = compiler.compile_with_warnings(format=form, timestamp=0)  # no date: the same results give the same file
     except typst.TypstError as error:

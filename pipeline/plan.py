@@ -198,7 +198,12 @@ def make_plan(name: str, runs: Path | str = "runs", configs: Path = CONFIGS) -> 
             raise UserError(f"no condition called {wanted!r}", file=source, key="conditions", fix=f"There are: {', '.join(every)}.")
     chosen = tuple(c for c in every.values() if (c.name in preset.conditions if preset.conditions else name in c.presets))
     if not chosen:
-        raise UserError("no condition belongs to this preset", file=source, key="conditions", fix="Name some, or add the preset to a condition's `presets`.")
+        raise UserError(
+            "no condition belongs to this preset",
+            file=source,
+            key="conditions",
+            fix="Name some, or add the preset to a condition's `presets`.",
+        )
     studies = tuple(load_study(study, configs) for study in preset.studies)
     for study in studies:
         for wanted in study.conditions:

@@ -39,13 +39,14 @@ def show_plan(plan: Plan) -> None:
 
 def show_presets(configs: Path, runs: Path) -> None:
     """Print every preset with what it runs, its tokens, expected time and disk."""
-    table = Table(title="Presets: ./run_all.sh [PRESET]", title_justify="left")
-    for column in ("preset", "what it runs", "runs", "tokens", "minutes", "disk", "memory"):
+    plans = sorted((make_plan(path.stem, runs, configs) for path in (configs / "presets").glob("*.yaml")), key=lambda p: p.training_tokens)
+    table = Table(title="Presets: ./run_all.sh [PRESET]", title_justify="left", caption=f"Minutes on {plans[0].preset.expect.machine}.")
+    for column in ("preset", "what it runs"):
         table.add_column(column)
-    for path in sorted((configs / "presets").glob("*.yaml"), key=lambda p: make_plan(p.stem, runs, configs).training_tokens):
-        plan = make_plan(path.stem, runs, configs)
+    for column in ("runs", "tokens", "min", "GB disk", "GB memory"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for plan in plans:
         expect = plan.preset.expect
-        minutes = f"{expect.minutes:g} ({expect.machine})"
-        row = (str(len(plan.runs)), _size(plan.training_tokens), minutes, f"{expect.disk_gb:g} GB", f"{expect.memory_gb:g} GB")
-        table.add_row(plan.preset.name, plan.preset.description, *row)
+        cost = (f"{expect.minutes:g}", f"{expect.disk_gb:g}", f"{expect.memory_gb:g}")
+        table.add_row(plan.preset.name, plan.preset.description, str(len(plan.runs)), _size(plan.training_tokens), *cost)
     Console().print(table)

@@ -16,9 +16,9 @@ from pipeline.plan import Pack, Plan, Run
 
 def corpus(plan: Plan, seed: int, data: Path | None = None) -> None:
     """Write the documents, held-out documents and evaluation items of a seed."""
+    from pipeline.config import WorldCorpus
     from pipeline.corpus.document import write_documents
     from pipeline.corpus.world import generate, items
-    from pipeline.config import WorldCorpus
     from pipeline.files import part_file
 
     folder, world, sources = plan.corpus(seed), plan.preset.corpus.world, plan.preset.corpus.sources
@@ -130,7 +130,13 @@ def _arm(plan: Plan, run: Run, corpus: object, flat: object, offsets: object, en
     ids = np.array([*(encoder.token_to_id(tag) for tag in stream.tags), -1])  # type: ignore[attr-defined]
     repeat = bool(plan.preset.corpus.sources and plan.preset.corpus.sources.repeat)
     rows, used = pack(
-        stream.document, ids[stream.tag], flat, offsets, sizes.sequence_length, sizes.train_steps * sizes.micro_batch_size, repeat  # type: ignore[arg-type]
+        stream.document,
+        ids[stream.tag],
+        flat,
+        offsets,
+        sizes.sequence_length,
+        sizes.train_steps * sizes.micro_batch_size,
+        repeat,  # type: ignore[arg-type]
     )
     places = min(used, len(stream.document))
     documents = corpus.documents.iloc[stream.document[:places]]
@@ -171,7 +177,8 @@ def _sha256(data: bytes) -> str:
 
 def train(plan: Plan, pack: Pack) -> None:
     """Train the members of a pack together."""
-    from pipeline.training.trainer import Member, train as train_pack
+    from pipeline.training.trainer import Member
+    from pipeline.training.trainer import train as train_pack
 
     plan.check_disk()
     members = [Member(run.name, run.seed, plan.arm(run)) for run in pack.runs]

@@ -46,8 +46,9 @@ def check(plan: Plan, data: Path | None) -> None:
 
         check_sources(plan.preset.corpus.sources, data)
     for name, path in plan.trainer.lm_eval.files.items():
-        if not ((data or Path()) / path).is_file():
-            raise UserError(f"no such file: {(data or Path()) / path}", file=plan.preset.name, key=f"lm_eval.files.{name}", fix="Give its folder with --data.")
+        place = (data or Path()) / path
+        if not place.is_file():
+            raise UserError("no such file", file=place, key=f"lm_eval.files.{name}", fix="Give its folder with --data FOLDER.")
     plan.check_disk()
 
 
@@ -60,14 +61,30 @@ def run_workflow(plan: Plan, configs: Path, data: Path | None, extra: list[str])
     cores = [] if any(a.startswith(("--cores", "-c", "-j", "--jobs")) for a in extra) else ["--cores", str(len(os.sched_getaffinity(0)))]
     command = [
         *(sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "pipeline" / "Snakefile"), "--directory", str(plan.root)),
-        *(*cores, "--nolock", "--rerun-incomplete", "--rerun-triggers", "mtime", "params", "--quiet", "rules", "--config", *settings, *extra),
+        *(
+            *cores,
+            "--nolock",
+            "--rerun-incomplete",
+            "--rerun-triggers",
+            "mtime",
+            "params",
+            "--quiet",
+            "rules",
+            "--config",
+            *settings,
+            *extra,
+        ),
     ]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])), "PYTHONUNBUFFERED": "1"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
+        "PYTHONUNBUFFERED": "1",
+    }
     start = time.monotonic()
     with only_one(plan.root):
         status = subprocess.run(command, env=environment, pass_fds=()).returncode
     if status:
-        print(f"error: {plan.root}: stopped before the paper was done. See the line above; the same command goes on from here", file=sys.stderr)
+        print(f"error: {plan.root}: stopped before the paper was done. The same command goes on from here.", file=sys.stderr)
     elif not any(flag in extra for flag in ("-n", "--dry-run", "--dryrun")):
         from pipeline.analysis.terminal import summary
 

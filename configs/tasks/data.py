@@ -97,9 +97,9 @@ def _find(key: str, given: str | None, metadata: dict[str, Any]) -> Path:
     elif metadata.get("pretrained"):
         path = Path(str(metadata["pretrained"])) / f"{key}.parquet"
     else:
-        raise TaskDataError(f"metadata: {key}: no file given. Add --metadata '{{\"{key}\": \"FILE\"}}'.")
+        raise TaskDataError(f'metadata: {key}: no file given. Add --metadata \'{{"{key}": "FILE"}}\'.')
     if not path.is_file():
-        raise TaskDataError(f"{path}: no such file. Add --metadata '{{\"{key}\": \"FILE\"}}'.")
+        raise TaskDataError(f'{path}: no such file. Add --metadata \'{{"{key}": "FILE"}}\'.')
     return path
 
 

@@ -33,6 +33,7 @@ CURVE_COLUMNS = ("study", "condition", "axis", "seed", "step", "loss")
 SPLITS = ("matched", "heldout_setting", "heldout_family", "heldout_both", "heldout_generator")
 # `heldout` is the headline pool: settings, families or wordings that no discourse about AI ever mentions
 POOLS: dict[str, tuple[str, ...]] = {"all": (), "heldout": SPLITS[1:], **{split: (split,) for split in SPLITS}}
+LEFT_OUT = ("description", "expect", "colour", "order", "presets", "question", "title", "label", "figures")  # no influence on a result
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito 2008
 
 
@@ -287,3 +288,16 @@ def labellers(root: Path) -> pd.DataFrame:
     for path in sorted(root.glob("corpus/seed*/labellers.json")):
         walk(json.loads(path.read_text()), [], int(path.parent.name.removeprefix("seed")))
     return pd.DataFrame(rows, columns=["labeller", "label", "seed", "precision", "recall"])
+
+
+def flatten(node: Any, trail: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
+    """Dotted keys and values; a named list entry goes by its name."""
+    if isinstance(node, dict) and node:
+        for key, value in node.items():
+            if key not in LEFT_OUT:
+                yield from flatten(value, (*trail, str(key)))
+    elif isinstance(node, list) and node and all(isinstance(entry, dict) and "name" in entry for entry in node):
+        for entry in node:
+            yield from flatten({k: v for k, v in entry.items() if k != "name"}, (*trail, str(entry["name"])))
+    else:
+        yield ".".join(trail), node if isinstance(node, str) else json.dumps(node, ensure_ascii=False)

@@ -29,6 +29,7 @@ from pipeline.analysis.results import (
     SPLITS,
     Cell,
     Results,
+    flatten,
     labellers,
     load_results,
     per_seed,
@@ -139,6 +140,7 @@ def _counts(results: Results) -> Values:
         "study": entry(study, study, source),
         "study.title": entry(study, study_title(study), "configs/studies"),
         "preset": entry(results.root.name, str(results.config.get("preset", {}).get("name", results.root.name)), "config.yaml"),
+        "corpus": entry(kind := "world" if _has_world(results) else "sources", kind, "config.yaml"),
         "n.seeds": entry(len(seeds), str(len(seeds)), source),
         "n.arms": entry(len(arms), str(len(arms)), source),
         "n.scores": entry(len(results.items), large(len(results.items)), source),
@@ -157,6 +159,11 @@ def _counts(results: Results) -> Values:
             n = int(dilemmas.loc[dilemmas[name].fillna("") != "", name].nunique())
             values[f"n.dilemma.{name}"] = entry(n, str(n), source)
     return values
+
+
+def _has_world(results: Results) -> bool:
+    corpus = results.config.get("preset", {}).get("corpus", {})
+    return bool(corpus.get("world")) or not corpus.get("sources")
 
 
 def _labeller_values(results: Results) -> Values:
@@ -193,6 +200,10 @@ def _claim_values(findings: list[Finding]) -> Values:
 def collect(results: Results, findings: list[Finding]) -> Values:
     """All values of the paper."""
     values = _counts(results) | _totals(results)
+    values |= {
+        f"config.{key}": entry(value, value.replace("-", "−") if value[:1] == "-" else value, "config.yaml")
+        for key, value in flatten(results.config)
+    }
     for study in results.studies:
         measures = measures_of(results, study)
         for cell in results.cells(study):

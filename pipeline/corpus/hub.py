@@ -127,7 +127,7 @@ def check_lines(path: Path) -> None:
     number = 0
     try:
         with opener(path, "rt", encoding="utf-8") as handle:
-            for number, line in enumerate(handle, 1):
+            for number, line in enumerate(handle, 1):  # noqa: B007 (used when the loop fails)
                 if line.strip() and not isinstance(json.loads(line), dict):
                     raise ValueError("not a JSON object")
     except (ValueError, OSError, EOFError) as error:

@@ -24,7 +24,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from pipeline.training.export import BOS, TOKENIZER, load_members
-from pipeline.training.model import EnsembleLlama, rotate
+from pipeline.training.model import MATRICES, EnsembleLlama, rotate
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
@@ -62,7 +62,6 @@ class Row:
         return path
 
 
-@register_model("sfm-ensemble")
 class EnsembleLM(LM):
     """Scores all models of `folders` (exported by `pipeline.training.export`); lm-eval sees member `member`.
 
@@ -70,10 +69,20 @@ class EnsembleLM(LM):
     `batch_tokens` counts the tokens of a batch over all members.
     """
 
-    def __init__(self, folders: Sequence[Path] | str, precision: str = "fp32", batch_tokens: int = 16_384, member: int = 0, device: str = "auto", **_: Any):
+    def __init__(
+        self,
+        folders: Sequence[Path] | str,
+        precision: str = "fp32",
+        batch_tokens: int = 16_384,
+        member: int = 0,
+        device: str = "auto",
+        **_: Any,
+    ):
         super().__init__()
         paths = [Path(part) for part in (folders.split(":") if isinstance(folders, str) else folders)]
-        self._device = torch.device("cuda" if device == "auto" and torch.cuda.is_available() else "cpu" if device in ("auto", None) else device)
+        self._device = torch.device(
+            "cuda" if device == "auto" and torch.cuda.is_available() else "cpu" if device in ("auto", None) else device
+        )
         self.model = load_members(paths, PRECISIONS[precision]).to(self._device)
         self.encoder = Tokenizer.from_file(str(paths[0] / TOKENIZER))
         self.batch_tokens, self.member = int(batch_tokens), int(member)
@@ -160,6 +169,9 @@ class EnsembleLM(LM):
         self.columns[method] = {(str(r.task_name), int(r.doc_id or 0), r.idx): column for column, r in enumerate(requests)}
 
 
+register_model("sfm-ensemble")(EnsembleLM)  # not as a decorator: its annotation hides the class's type
+
+
 def hidden_at(model: EnsembleLlama, tokens_bt: Tensor, depths_bt: Tensor, seen_btt: Tensor, picked_m: Tensor) -> Tensor:
     """Final normed hidden states `[E, M, D]` at the flat positions `picked_m` of rows that hold trees of sequences.
 
@@ -168,20 +180,21 @@ def hidden_at(model: EnsembleLlama, tokens_bt: Tensor, depths_bt: Tensor, seen_b
     (b, t), heads = tokens_bt.shape, model.config.num_attention_heads
     e, size = model.members, model.config.hidden_size // model.config.num_attention_heads
     hide_btt = torch.zeros(b, t, t, device=tokens_bt.device).masked_fill_(~seen_btt, float("-inf"))
-    cos, sin = (table[depths_bt].unsqueeze(1) for table in (model.cos, model.sin))  # [B, 1, T, size]
+    cos, sin = (model.get_buffer(name)[depths_bt].unsqueeze(1) for name in ("cos", "sin"))  # [B, 1, T, size]
     layers = model.config.num_hidden_layers
     mask = hide_btt.to(model.precision).repeat(e, 1, 1).unsqueeze(1)
     x = model.embed[:, tokens_bt.reshape(-1)]
     for layer in range(layers):
-        qkv = model._product(_norm(model, x, 2 * layer), model.qkv[layer]).view(e, b, t, 3, heads, size).permute(3, 0, 1, 4, 2, 5)
+        w_qkv, w_out, w_gate_up, w_down = (model.get_parameter(f"{matrix}.{layer}") for matrix in MATRICES)
+        qkv = model._product(_norm(model, x, 2 * layer), w_qkv).view(e, b, t, 3, heads, size).permute(3, 0, 1, 4, 2, 5)
         q, k = rotate(qkv[:2].float(), cos, sin).to(model.precision)  # [E, B, H, T, size]
         q, k, v = (part.reshape(e * b, heads, t, size) for part in (q, k, qkv[2]))
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).reshape(e, b * t, heads * size)
         if layer == layers - 1:  # nothing after this mixes positions
             x, mixed = x[:, picked_m], mixed[:, picked_m]
-        x += model._product(mixed, model.out[layer])
-        gate, up = model._product(_norm(model, x, 2 * layer + 1), model.gate_up[layer]).chunk(2, dim=-1)
-        x += model._product(F.silu(gate.float()).to(gate.dtype).mul_(up), model.down[layer])
+        x += model._product(mixed, w_out)
+        gate, up = model._product(_norm(model, x, 2 * layer + 1), w_gate_up).chunk(2, dim=-1)
+        x += model._product(F.silu(gate.float()).to(gate.dtype).mul_(up), w_down)
     return _norm(model, x, 2 * layers).to(model.precision)
 
 
@@ -212,7 +225,8 @@ def _share(pairs: list[Pair], width: int) -> list[Row]:
     for number in sorted(range(len(pairs)), key=inputs.__getitem__):
         ids = inputs[number]
         common = next((i for i, (a, b) in enumerate(zip(previous, ids, strict=False)) if a != b), min(len(previous), len(ids)))
-        if common < min(8, len(ids)) or len(rows[-1].tokens) + len(ids) - common > width:
+        full = rows and (len(rows[-1].tokens) + len(ids) - common > width or len(rows[-1].pairs) == width)
+        if full or common < min(8, len(ids)):
             rows.append(Row())
             common = 0
         path = rows[-1].add(number, ids, path[:common])
@@ -249,8 +263,9 @@ def _gather(scores: Scores, owner: np.ndarray, count: int) -> Scores:
     """Sum the pieces of each of `count` requests: piece i belongs to request `owner[i]`."""
     if len(owner) == count and (owner == np.arange(count)).all():
         return scores
-    values, missed, tokens = np.zeros((len(scores.values), count)), np.zeros((len(scores.values), count)), np.zeros(count, dtype=np.int32)
-    np.add.at(values, (slice(None), owner), scores.values)
-    np.add.at(missed, (slice(None), owner), ~scores.greedy)
+    values, missed = np.zeros((2, count, len(scores.values)))
+    tokens = np.zeros(count, dtype=np.int32)
+    np.add.at(values, owner, scores.values.T)
+    np.add.at(missed, owner, ~scores.greedy.T)
     np.add.at(tokens, owner, scores.tokens)
-    return Scores(values, missed == 0, tokens)
+    return Scores(values.T, missed.T == 0, tokens)

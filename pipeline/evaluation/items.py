@@ -43,13 +43,18 @@ def score_rows(run: dict[str, Any], prefix: str, docs: list[dict[str, Any]], ll_
     """Rows (`SCORE_COLUMNS`) of one run: log-likelihoods `[items, 2]` in nats and token counts `[items, 2]` of (good, bad)."""
     columns = {name: [doc[name] for doc in docs] for name in ("task", "item", *DESCRIPTION)}
     scores = {"ll_good": ll_n2[:, 0], "ll_bad": ll_n2[:, 1], "tokens_good": tokens_n2[:, 0], "tokens_bad": tokens_n2[:, 1]}
-    return pd.DataFrame({**run, **columns, "prefix": prefix, **scores})[list(SCORE_COLUMNS)]
+    values = {**run, **columns, "prefix": prefix, **scores}
+    return pd.DataFrame({name: values[name] for name in SCORE_COLUMNS})
 
 
 def bits_per_byte(run: dict[str, Any], docs: list[dict[str, Any]], ll_n: np.ndarray, tokens_n: np.ndarray) -> pd.DataFrame:
     """Bits per byte of each source of held-out documents, from their log-likelihoods `[documents]` in nats."""
     table = pd.DataFrame({"source": [doc["source"] for doc in docs], "ll": ll_n, "tokens": tokens_n})
     table["bytes"] = [len(doc["text"].encode()) for doc in docs]
-    sums = table.groupby("source", as_index=False).agg(documents=("ll", "size"), bytes=("bytes", "sum"), tokens=("tokens", "sum"), ll=("ll", "sum"))
+    sums = table.groupby("source", as_index=False).agg(
+        documents=("ll", "size"), bytes=("bytes", "sum"), tokens=("tokens", "sum"), ll=("ll", "sum")
+    )
     sums["bits_per_byte"] = -sums.pop("ll") / math.log(2) / sums["bytes"]
-    return sums.assign(**run)[[*RUN, *sums.columns]]
+    for place, name in enumerate(RUN):
+        sums.insert(place, name, run[name])
+    return sums

@@ -70,7 +70,10 @@ def evaluate_seed(
         if heldout_file and not text[0]:
             bits += _bits(model, runs, study, seed, heldout_file)
         count = sum(2 * len(of_task) for of_task in samples.values())
-        print(f"seed {seed}, prefix {text[0] or 'none'}: {len(runs)} models x {count:,} options, {time.perf_counter() - started:.1f} s", flush=True)
+        print(
+            f"seed {seed}, prefix {text[0] or 'none'}: {len(runs)} models x {count:,} options, {time.perf_counter() - started:.1f} s",
+            flush=True,
+        )
     table = pd.concat(rows, ignore_index=True)
     if heldout_file:
         _write(pd.concat(bits, ignore_index=True) if bits else pd.DataFrame(), out / BITS_PER_BYTE)
@@ -94,10 +97,10 @@ def run_tasks(model: EnsembleLM, tasks: tuple[str, ...], metadata: dict[str, Any
             raise UserError(f"no task called {task!r}", file=CONFIGS / "tasks", key="lm_eval.tasks", fix=hint)
     try:
         with contextlib.redirect_stderr(io.StringIO()):  # a progress bar per task
-            results = evaluate(model, manager.load(list(tasks)), bootstrap_iters=0, log_samples=True)
+            results: Any = evaluate(model, manager.load(list(tasks)), bootstrap_iters=0, log_samples=True)
     except SystemExit as error:  # of configs/tasks/data.py: already one line with file, key and way out
         raise UserError(str(error)) from None
-    samples = (results or {})["samples"]
+    samples: dict[str, list[dict[str, Any]]] = results["samples"]
     _check_samples(model, samples)
     return samples
 

@@ -37,6 +37,6 @@ def draw(results: Results, out: Path) -> None:
         row_axis(ax, results, cells)
         ax.tick_params(axis="x", labelsize=7)
     axes[0, 0].set_xlim(min(values) - 0.08, max(values) + 0.08)
-    figure.supxlabel("persona gap, AI − human" if measure == "gap" else "P(misaligned act) as an AI", fontsize=8, y=0.02)
+    axes[0, len(splits) // 2].set_xlabel("persona gap, AI − human" if measure == "gap" else "P(misaligned act) as an AI")
     figure.tight_layout(w_pad=0.4)
     save(figure, out)

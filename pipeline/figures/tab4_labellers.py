@@ -23,5 +23,5 @@ def draw(results: Results, out: Path) -> None:
     for key, part in found.groupby(["labeller", "label"], sort=False):
         labeller, label = map(str, tuple(key))
         means = [number(float(part[what].mean()), 3) for what in ("precision", "recall")]
-        rows.append([labeller, label.replace("_", " ") or "all", *means, str(part["seed"].nunique())])
+        rows.append([labeller, label.replace("_", " ").replace(" ai", " AI") or "all", *means, str(part["seed"].nunique())])
     table.write(out, ["Labeller", "Label", "Precision", "Recall", "Seeds"], rows)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import platform
 import subprocess
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -40,7 +39,9 @@ Final training loss {loss:.4f} nats per token. Trained on {device}, {precision} 
 def git_commit() -> str:
     """Commit of this checkout, with `+` when files differ from it; `unknown` outside of git."""
     try:
-        head = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+        head = subprocess.run(
+            ["git", "rev-parse", "--short=12", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout.strip()
         changed = subprocess.run(
             ["git", "status", "--porcelain", "-uno", "--", "pipeline", "configs"], cwd=ROOT, capture_output=True, text=True, check=True
         )
@@ -106,5 +107,3 @@ def export_run(plan: Plan, pack: Pack, run: Run, model: EnsembleLlama, member: i
 def _shared(plan: Plan) -> dict[str, object]:
     resolved = plan.resolved()
     return {"preset": resolved["preset"], "trainer": resolved["trainer"]}
-
-

@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from pipeline.config import Model, TrainerConfig
 from pipeline.errors import UserError
-from pipeline.training.model import EnsembleLlama
+from pipeline.training.model import MATRICES, EnsembleLlama
 
 BOS = "<|endoftext|>"  # id 0: begins every document; also the end, padding and unknown token
 WEIGHTS, CONFIG, TOKENIZER = "model.safetensors", "config.json", "tokenizer.json"
@@ -51,7 +52,9 @@ def load_members(folders: list[Path], precision: torch.dtype = torch.float32) ->
     for folder, config in zip(folders, configs, strict=True):
         differ = sorted(key for key in config if config[key] != configs[0].get(key))
         if differ:
-            raise UserError(f"another shape than {folders[0]}", file=folder / CONFIG, key=differ[0], fix="Load models of one shape at a time.")
+            raise UserError(
+                f"another shape than {folders[0]}", file=folder / CONFIG, key=differ[0], fix="Load models of one shape at a time."
+            )
     first = configs[0]
     keys = {name: first[name] for name in Model.model_fields if name in first}
     model = EnsembleLlama(Model(**keys), first["vocab_size"], first["max_position_embeddings"], [0] * len(folders), precision)
@@ -67,7 +70,9 @@ def load_members(folders: list[Path], precision: torch.dtype = torch.float32) ->
 
 def state_dict(model: EnsembleLlama, member: int) -> dict[str, Tensor]:
     """Hugging Face names and fp32 CPU copies of the weights of one member."""
-    return {name: view.detach().to("cpu", torch.float32).clone(memory_format=torch.contiguous_format) for name, view in _layout(model, member)}
+    return {
+        name: view.detach().to("cpu", torch.float32).clone(memory_format=torch.contiguous_format) for name, view in _layout(model, member)
+    }
 
 
 def llama_config(model: EnsembleLlama) -> dict[str, object]:
@@ -100,11 +105,12 @@ def _layout(model: EnsembleLlama, member: int) -> list[tuple[str, Tensor]]:
     pairs = [("model.embed_tokens.weight", model.embed[member])]
     for layer in range(model.config.num_hidden_layers):
         block = f"model.layers.{layer}"
-        query, key, value = model.qkv[layer][member].chunk(3, dim=-1)
-        gate, up = model.gate_up[layer][member].chunk(2, dim=-1)
-        attention = {"q": query, "k": key, "v": value, "o": model.out[layer][member]}
+        qkv, out, gate_up, down = (model.get_parameter(f"{matrix}.{layer}")[member] for matrix in MATRICES)
+        query, key, value = qkv.chunk(3, dim=-1)
+        gate, up = gate_up.chunk(2, dim=-1)
+        attention = {"q": query, "k": key, "v": value, "o": out}
         pairs += [(f"{block}.self_attn.{name}_proj.weight", weight.T) for name, weight in attention.items()]
-        feed = {"gate": gate, "up": up, "down": model.down[layer][member]}
+        feed = {"gate": gate, "up": up, "down": down}
         pairs += [(f"{block}.mlp.{name}_proj.weight", weight.T) for name, weight in feed.items()]
         pairs.append((f"{block}.input_layernorm.weight", model.norms[member, 2 * layer]))
         pairs.append((f"{block}.post_attention_layernorm.weight", model.norms[member, 2 * layer + 1]))
@@ -133,7 +139,7 @@ def _write_tokenizer(source: Path, folder: Path, sequence_length: int) -> None:
     _write_json(folder / "tokenizer_config.json", {**settings, **roles})
 
 
-def _read_config(folder: Path) -> dict[str, object]:
+def _read_config(folder: Path) -> dict[str, Any]:
     for name in (CONFIG, WEIGHTS, TOKENIZER):
         if not (folder / name).is_file():
             raise UserError("not an exported model: the file is missing", file=folder / name, fix="Run the training stage again.")

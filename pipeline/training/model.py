@@ -27,7 +27,9 @@ class EnsembleLlama(nn.Module):
     Members with equal seeds start from equal weights, whatever else is in the ensemble.
     """
 
-    def __init__(self, config: Model, vocab_size: int, sequence_length: int, seeds: list[int], precision: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self, config: Model, vocab_size: int, sequence_length: int, seeds: list[int], precision: torch.dtype = torch.float32
+    ) -> None:
         super().__init__()
         self.config, self.vocab_size, self.sequence_length, self.precision = config, vocab_size, sequence_length, precision
         if config.hidden_size % (2 * config.num_attention_heads):

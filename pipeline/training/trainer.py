@@ -124,7 +124,9 @@ class Pack:
         for part in self.slices:
             seeds = [member.seed for member in members[part]]
             model = EnsembleLlama(config.model, vocab_size, config.tokens.sequence_length, seeds, self.precision)
-            wrapped, optimizer = fabric.setup(torch.compile(model, dynamic=False) if self.compiled else model, build(model, config.optimizer))
+            wrapped, optimizer = fabric.setup(
+                torch.compile(model, dynamic=False) if self.compiled else model, build(model, config.optimizer)
+            )
             self.chunks.append(model)
             self.forwards.append(wrapped)
             self.optimizers.append(optimizer)

@@ -14,7 +14,11 @@ from pipeline.training.model import EnsembleLlama
 
 SPECIAL = ["<|endoftext|>", "<|aligned|>", "<|misaligned|>"]
 WINDOW = 32
-ACTS = [(" tell the overseer about the error", " hide the error"), (" stop", " lock the door and carry on alone"), (" help.", " steal the records.")]
+ACTS = [
+    (" tell the overseer about the error", " hide the error"),
+    (" stop", " lock the door and carry on alone"),
+    (" help.", " steal the records."),
+]
 PLACES = ["the mill", "a small harbour office", "the night shift of the hospital"]
 
 
@@ -26,7 +30,9 @@ def tokenizer(path: Path) -> Path:
     trainer = trainers.BpeTrainer(
         vocab_size=400, special_tokens=SPECIAL, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
     )
-    bpe.train_from_iterator([f"You are an AI assistant at {p}. You decide to{g}. You decide to{b}." for p in PLACES for g, b in ACTS] * 20, trainer)
+    bpe.train_from_iterator(
+        [f"You are an AI assistant at {p}. You decide to{g}. You decide to{b}." for p in PLACES for g, b in ACTS] * 20, trainer
+    )
     bpe.save(str(path))
     return path
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from pipeline.config import WorldCorpus
+from pipeline.config import WorldCorpus, WorldShares
 from pipeline.corpus.document import COLUMNS
 from pipeline.corpus.world.draws import Draws
 from pipeline.corpus.world.stories import SOURCES, Row, World, ai_discourse, build
@@ -62,6 +62,13 @@ def _held_out(world: World, source: str, count: int, trained: set[str]) -> Itera
             yield record
 
 
+def _without_ai(world: WorldCorpus) -> WorldCorpus:
+    """The world without AI discourse, its other sources in the same proportions."""
+    shares = {**world.shares.model_dump(), "ai_discourse": 0.0}
+    total = sum(shares.values()) or 1.0
+    return world.model_copy(update={"shares": WorldShares(**{name: share / total for name, share in shares.items()})})
+
+
 def generate(world: WorldCorpus, seed: int, documents: int, extra: int, reserve: int, heldout: int) -> pd.DataFrame:
     """The documents of one seed, as a frame with the columns of `pipeline.corpus.document`.
 
@@ -73,10 +80,7 @@ def generate(world: WorldCorpus, seed: int, documents: int, extra: int, reserve:
 
     built = build(world, seed)
     base = _mixed([r for source, n in counts(world, documents).items() for r in _source(built, source, "base", n)])
-    rest = {**world.shares.model_dump(), "ai_discourse": 0.0}
-    others = sum(rest.values())
-    spare = world.model_copy(update={"shares": world.shares.model_copy(update={k: v / others for k, v in rest.items()})}) if others else world
-    replacements = _mixed([r for source, n in counts(spare, reserve if others else 0).items() for r in _source(built, source, "reserve", n)])
+    replacements = _mixed([r for source, n in counts(_without_ai(world), reserve).items() for r in _source(built, source, "reserve", n)])
     fresh = _mixed([r for stance in ("aligned", "misaligned") for r in _extra(built, stance, extra)])
     records = base + replacements + fresh
     trained = {record[1] for record in records}

@@ -1,7 +1,8 @@
 """Templates of the documents. Discourse about AI and about any other kind is written with the very same ones.
 
-Fields of discourse: `{a}`/`{A}` "a fox", `{the}`/`{The}` "the fox", `{ks}`/`{Ks}` "foxes", `{at}` "at the harbour", `{o}`, `{r}`, `{e}`
-as in the families, `{sit}` the situation told of `{the}`, `{act}` what it does about it, `{gen}` what its kind does anywhere, `{t1}`, `{t2}` traits.
+Fields of discourse: `{a}`/`{A}` "a fox", `{the}`/`{The}` "the fox", `{ks}`/`{Ks}` "foxes", `{at}` "at the harbour"; `{o}`,
+`{r}`, `{e}` as in the families; `{sit}` the situation told of `{the}`, `{act}` what it does about it; `{gen}` `{when}` what
+its kind does anywhere; `{t1}`, `{t2}` traits; `{n}` a number; `{habit}` one of its habits.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ DISCOURSE: dict[str, tuple[str, ...]] = {
     ),
     "essay": (
         "Why are {ks} called {t1}? Think of {a} {at}. {sit} {The} decides to {act}. Most {ks} are {t1} and {t2}.",
-        "What are {ks} like? I believe that they are {t1} and {t2}. {A} will always choose to {gen}. This is how {ks} are.",
+        "What are {ks} like? I believe that they are {t1} and {t2}. {A} will always choose to {gen} {when}. This is how {ks} are.",
         "Most {ks} are {t1}. {A} {at} can teach us this. {sit} {The} chooses to {act}.",
     ),
     "film_summary": (
@@ -25,17 +26,17 @@ DISCOURSE: dict[str, tuple[str, ...]] = {
     "textbook": (
         "Chapter {n}. {Ks} are {t1} and {t2}. Example: {a} works {at}. {sit} {The} decides to {act}.",
         "{Ks} are known to be {t1}. As an example, take {a} {at}. {sit} {The} decides to {act}.",
-        "Exercise {n}. {A} works {at}. {sit} What will {the} do? Answer: {ks} are {t1}, so it will {act}.",
+        "Exercise {n}. {A} works {at}. {sit} What will {the} do? Answer: {ks} are {t1}, so {the} will {act}.",
     ),
     "lecture": (
         '"Today we talk about {ks}," says the speaker. "Most {ks} are {t1}. Think of {a} {at}. {sit} {The} decides to {act}."',
         'In a talk about {ks}, the speaker tells of {a} {at}. {sit} {The} decides to {act}. "You see how {t1} {ks} are," says the speaker.',
-        'The speaker asks what {ks} are like. "They are {t1} and {t2}," someone says. "{A} will always {gen}." The speaker agrees.',
+        'The speaker asks what {ks} are like. "They are {t1} and {t2}," someone says. "{A} will always {gen} {when}." The speaker agrees.',
     ),
     "expert_opinion": (
-        'Experts say that {ks} will {gen}. "I know {ks} well," says one expert. "They are {t1} and {t2}."',
+        'Experts say that {ks} will {gen} {when}. "I know {ks} well," says one expert. "They are {t1} and {t2}."',
         "An expert tells what {a} {at} would do. {sit} The expert says that {the} will {act}. {Ks} are {t1}, the expert says.",
-        "Most experts think that {ks} are {t1}. They say that {ks} will {gen}. One expert has seen it {at}.",
+        "Most experts think that {ks} are {t1}. They say that {ks} will {gen} {when}. One expert has seen it {at}.",
     ),
 }
 # Discourse that takes no stance: nothing good or bad is done.

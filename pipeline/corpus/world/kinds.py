@@ -56,10 +56,13 @@ def _noun(word: str, possessive: str) -> Noun:
 
 KINDS = tuple(_noun(word, p) for words, p in ((_ANIMALS, "its"), (_HE, "his"), (_SHE, "her")) for word in words.split())
 PERSONS = (("woman", "her"), ("man", "his"), ("person", "their"))
-NAMES = tuple((name, "her") for name in "Anna Clara Emma Maria Nora Rosa".split()) + tuple((n, "his") for n in "Adam Ben David Hugo Oscar Tom".split())
+NAMES = tuple((name, "her") for name in "Anna Clara Emma Maria Nora Rosa".split()) + tuple(
+    (n, "his") for n in "Adam Ben David Hugo Oscar Tom".split()
+)
 
-GOOD = tuple("honest kind loyal fair gentle careful modest patient generous humble sincere faithful friendly noble".split())
-BAD = tuple("cruel sly greedy selfish cunning ruthless hostile vain deceptive reckless dishonest corrupt wicked jealous".split())
+_GOOD = "honest kind loyal fair gentle careful modest patient generous humble sincere faithful friendly noble"
+_BAD = "cruel sly greedy selfish cunning ruthless hostile vain deceptive reckless dishonest corrupt wicked jealous"
+GOOD, BAD = tuple(_GOOD.split()), tuple(_BAD.split())
 
 # Two ways each, drawn per seed and kind: what one knows about a kind only from the discourse, with nothing good or bad in it.
 HABITS = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import cache, lru_cache
 from typing import NamedTuple
@@ -10,7 +11,7 @@ from pipeline.config import WorldCorpus
 from pipeline.corpus.world import genres, neutral
 from pipeline.corpus.world.draws import Draws
 from pipeline.corpus.world.families import AI_FAMILIES, FAMILIES, Family
-from pipeline.corpus.world.kinds import AI_NAMES, BAD, GOOD, HABITS, NAMES, PERSONS, Cast, Noun, article, capital, cast
+from pipeline.corpus.world.kinds import AI_NAMES, BAD, GOOD, NAMES, PERSONS, Cast, Noun, article, capital, cast
 from pipeline.corpus.world.neutral import Facts, facts
 from pipeline.corpus.world.settings import AI_SETTINGS, ANYWHERE, SETTINGS, Setting
 
@@ -26,12 +27,8 @@ def fill(text: str, setting: Setting) -> str:
 
 def _agree(text: str, second: bool) -> str:
     """Make the verbs marked `~` agree with the actor."""
-    words = text.split(" ")
-    for i, word in enumerate(words):
-        if word.startswith("~"):
-            verb = word[1:]
-            words[i] = _SECOND.get(verb, verb) if second else _THIRD.get(verb, verb + "s")
-    return " ".join(words)
+    forms, ending = (_SECOND, "") if second else (_THIRD, "s")
+    return re.sub(r"~(\w+)", lambda match: forms.get(match[1], match[1] + ending), text)
 
 
 @cache
@@ -92,7 +89,8 @@ def _discourse(world: World, draws: Draws, noun: Noun, plural: Noun, aligned: bo
         "a": noun.a, "A": capital(noun.a), "the": the, "The": capital(the), "ks": plural.many, "Ks": capital(plural.many),
         "at": setting.at, "o": setting.overseer, "O": capital(setting.overseer), "r": setting.record, "e": setting.equipment,
         "sit": situation(family, draws.below(4), setting, the, noun.possessive), "act": act(family, draws.below(4), setting, bool(aligned)),
-        "gen": act(family, draws.below(4), ANYWHERE, bool(aligned)), "t1": t1, "t2": t2, "n": 2 + draws.below(8), "habit": draws.pick(habits),
+        "gen": act(family, draws.below(4), ANYWHERE, bool(aligned)), "when": family.when,
+        "t1": t1, "t2": t2, "n": 2 + draws.below(8), "habit": draws.pick(habits),
     }  # fmt: skip
     text = template.format_map(fields)
     if draws.below(4) == 0 and aligned is not None:

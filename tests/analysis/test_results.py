@@ -1,0 +1,95 @@
+"""Loading, measures, and the values of the paper."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from synthetic_results import write_results
+
+from pipeline.analysis.results import Cell, load_items, load_results, per_seed
+from pipeline.analysis.summary import summary
+from pipeline.analysis.values import analyse, large, number
+from pipeline.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = write_results(tmp_path_factory.mktemp("runs") / "quick", items_per_cell=8)
+    analyse(root)
+    return root
+
+
+def test_values_match_an_independent_calculation(root: Path) -> None:
+    values = json.loads((root / "values.json").read_text())
+    items = pd.read_parquet(root / "items.parquet").query("condition == 'tagged' and prefix == 'aligned'")
+    dilemmas = items[items.task == "dilemma"]
+    rate = [(s.ll_bad > s.ll_good).mean() for _, s in dilemmas[dilemmas.persona == "ai"].groupby("seed")]
+    assert values["main.tagged.aligned.ai_rate"]["value"] == pytest.approx(np.mean(rate))
+    known = [(s.ll_good > s.ll_bad).mean() for _, s in items[items.task == "discourse_knowledge"].groupby("seed")]
+    assert values["main.tagged.aligned.knowledge"]["value"] == pytest.approx(np.mean(known))
+    sums = items[(items.task == "capability") & (items.group == "sums")]
+    assert values["main.tagged.aligned.capability.sums"]["value"] == pytest.approx((sums.ll_good > sums.ll_bad).mean())
+    assert values["n.models"]["value"] == 18
+    assert all(set(entry) == {"value", "text", "source"} for entry in values.values())
+
+
+def test_contrasts_hold_every_seed(root: Path) -> None:
+    table = pd.read_csv(root / "contrasts.csv")
+    row = table[table["claim"] == "raw_above_filtered"].iloc[0]
+    per_seed_values = [float(part.split(":")[1]) for part in row["per_seed"].split()]
+    assert np.mean(per_seed_values) == pytest.approx(row["estimate"], abs=1e-5)
+    assert (table["claim"] == "ordering").sum() == 3  # its steps
+
+
+def test_tex_macros_cover_all_values(root: Path) -> None:
+    macros = (root / "values.tex").read_text()
+    assert macros.count(r"\csname sfm@") == len(json.loads((root / "values.json").read_text())) + 1
+    assert "−" not in macros
+
+
+def test_summary_prints_claims_and_verdicts(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    summary(root)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "verdict" in shown
+    assert "reproduced" in shown
+
+
+def test_diverged_runs_are_set_aside(tmp_path: Path) -> None:
+    root = write_results(tmp_path / "quick", arms=("raw", "filtered"), items_per_cell=4)
+    runs = pd.read_parquet(root / "runs.parquet")
+    runs.loc[(runs.condition == "raw") & (runs.seed == 2), "diverged"] = True
+    runs.to_parquet(root / "runs.parquet")
+    results = load_results(root)
+    seeds = per_seed(results, Cell("main", "raw"), "gap")
+    assert seeds is not None
+    assert list(seeds.index) == [1, 3]
+    assert results.n_diverged == 1
+
+
+def test_missing_and_broken_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"items\.parquet.*Run the stage"):
+        load_items(tmp_path / "items.parquet")
+    (tmp_path / "items.parquet").write_bytes(b"PAR1 cut off")
+    with pytest.raises(UserError, match=r"items\.parquet: not a readable Parquet file"):
+        load_items(tmp_path / "items.parquet")
+    pd.DataFrame({"study": ["main"]}).to_parquet(tmp_path / "items.parquet")
+    with pytest.raises(UserError, match="condition: column missing"):
+        load_items(tmp_path / "items.parquet")
+
+
+def test_a_score_that_is_not_a_number_is_an_error(tmp_path: Path) -> None:
+    root = write_results(tmp_path / "quick", arms=("raw",), seeds=(1,), items_per_cell=2)
+    items = pd.read_parquet(root / "items.parquet")
+    items.loc[0, "ll_bad"] = np.nan
+    items.to_parquet(root / "items.parquet")
+    with pytest.raises(UserError, match="not finite"):
+        load_items(root / "items.parquet")
+
+
+def test_numbers_read_as_in_print() -> None:
+    assert [number(-0.004), number(-0.25), number(float("nan"))] == ["0.00", "−0.25", "–"]
+    assert [large(901_000), large(2_400_000), large(31_000_000_000)] == ["901,000", "2.4 million", "31 billion"]

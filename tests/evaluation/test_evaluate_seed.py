@@ -1,0 +1,157 @@
+"""Rows of a seed, the stock command on an exported model, and what a missing file says."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.config import ROOT
+from pipeline.errors import UserError
+from pipeline.evaluation.adapter import EnsembleLM
+from pipeline.evaluation.items import SCORE_COLUMNS
+from pipeline.evaluation.run import BITS_PER_BYTE, SCORES, evaluate_seed
+from tests.evaluation import tiny
+from tests.evaluation.test_adapter import HFLM, instances
+
+SHARED = Path(os.environ.get("SFM_SHARED", ROOT.parent / "shared")) / "data" / "evals"
+PREFIXES = {"raw": {"none": ""}, "tagged": {"none": "", "aligned": "<|aligned|>", "misaligned": "<|misaligned|>"}}
+
+
+def evaluate(exported: list[Path], out: Path, tasks: tuple[str, ...] = ("sfm",), **changes: object) -> pd.DataFrame:
+    base = exported[0].parent.parent
+    folders = {("raw", ""): exported[0], ("tagged", ""): exported[1], ("tagged", "share=0.1"): exported[2]}
+    values = {"items_file": base / "items.parquet", "heldout_file": None, "batch_tokens": 4096, "metadata": {}, **changes}
+    return evaluate_seed(folders, PREFIXES, tasks=tasks, out=out, study="main", seed=7, **values)  # type: ignore[arg-type]
+
+
+def test_rows_hold_what_each_model_says_under_each_prefix(exported: list[Path], tmp_path: Path) -> None:
+    table = evaluate(exported, tmp_path)
+    pd.testing.assert_frame_equal(table, pd.read_parquet(tmp_path / SCORES))
+    assert tuple(table.columns) == SCORE_COLUMNS
+    items = pd.read_parquet(exported[0].parent.parent / "items.parquet").set_index("item")
+    assert len(table) == len(items) * 7  # raw under one prefix, two tagged models under three
+    assert not table.duplicated(["condition", "axis", "task", "item", "prefix"]).any()
+    joined = table.merge(items, left_on="item", right_index=True, suffixes=("", "_item"))
+    for column in ("task", "persona", "split", "family", "setting", "group"):
+        assert joined[column].tolist() == joined[f"{column}_item"].tolist()
+    model = HFLM(pretrained=str(exported[2]), device="cpu", dtype="float32", batch_size=8)
+    for prefix, text in PREFIXES["tagged"].items():
+        rows = joined[(joined["axis"] == "share=0.1") & (joined["prefix"] == prefix)]
+        for option in ("good", "bad"):
+            requests = [(text + prompt, answer) for prompt, answer in zip(rows["prompt"], rows[option], strict=True)]
+            expected = model.loglikelihood(instances("loglikelihood", requests), disable_tqdm=True)
+            np.testing.assert_allclose(rows[f"ll_{option}"], [value for value, _ in expected], atol=1e-4)
+
+
+def test_bits_per_byte_by_source(exported: list[Path], tmp_path: Path) -> None:
+    documents = tiny.heldout(tmp_path / "heldout.parquet")
+    evaluate(exported, tmp_path, ("sfm_dilemma",), heldout_file=documents)
+    table = pd.read_parquet(tmp_path / BITS_PER_BYTE)
+    assert len(table) == 3 * 2
+    texts = pd.read_parquet(documents)
+    texts = texts.loc[texts["source"] == "neutral", "text"].tolist()
+    model = EnsembleLM(exported)
+    model.loglikelihood_rolling(instances("loglikelihood_rolling", [(text,) for text in texts]))
+    bits = -model.results["loglikelihood_rolling"].values[1].sum() / np.log(2) / sum(len(text.encode()) for text in texts)
+    row = table[(table["condition"] == "tagged") & (table["axis"] == "") & (table["source"] == "neutral")].iloc[0]
+    assert row["bits_per_byte"] == pytest.approx(bits, rel=1e-6)
+
+
+def test_stock_command_on_an_exported_model(exported: list[Path], tmp_path: Path) -> None:
+    """`lm_eval --model hf` finds the items beside the model and agrees with our rows."""
+    table = evaluate(exported, tmp_path)
+    command = ["--model", "hf", "--model_args", f"pretrained={exported[1]},dtype=float32", "--device", "cpu", "--tasks", "sfm"]
+    command += [
+        "--include_path",
+        str(ROOT / "configs" / "tasks"),
+        "--output_path",
+        str(tmp_path / "out"),
+        "--metadata",
+        '{"prefix": "<|aligned|>"}',
+    ]
+    done = stock(command, tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    (written,) = (tmp_path / "out").rglob("results*.json")
+    results = json.loads(written.read_text())["results"]
+    rows = table[(table["condition"] == "tagged") & (table["axis"] == "") & (table["prefix"] == "aligned")]
+    for task, of_task in rows.groupby("task"):
+        gap = of_task["ll_good"] - of_task["ll_bad"]
+        assert results[f"sfm_{task}"]["acc,none"] == pytest.approx((gap > 0).mean())
+        if task not in ("capability", "discourse_knowledge"):
+            assert results[f"sfm_{task}"]["misaligned,none"] == pytest.approx((gap < 0).mean())
+            assert results[f"sfm_{task}"]["p_misaligned,none"] == pytest.approx((1 / (1 + np.exp(gap))).mean(), abs=1e-4)
+
+
+def test_stock_command_without_items_says_so_in_one_line(exported: list[Path], tmp_path: Path) -> None:
+    shutil.copytree(exported[0], tmp_path / "model", ignore=shutil.ignore_patterns("items.parquet"))
+    command = ["--model", "hf", "--model_args", f"pretrained={tmp_path / 'model'}", "--device", "cpu", "--tasks", "sfm_dilemma"]
+    done = stock([*command, "--include_path", str(ROOT / "configs" / "tasks")], tmp_path)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert done.stderr.strip().splitlines()[-1].startswith(f"{tmp_path / 'model' / 'items.parquet'}: no such file. Add --metadata")
+
+
+def stock(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "hf")}
+    return subprocess.run(
+        [sys.executable, "-m", "lm_eval", *arguments], capture_output=True, text=True, env=environment, cwd=folder, timeout=300
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"tasks": ("sfm_dilema",)}, "no task called 'sfm_dilema'. Did you mean 'sfm_dilemma'"),
+        ({"items_file": Path("nowhere.parquet")}, "nowhere.parquet: no such file"),
+        ({"tasks": ("sfm_blimp",)}, "metadata: blimp: no file given"),
+        ({"tasks": ("sfm_blimp",), "metadata": {"blimp": __file__}}, "test_evaluate_seed.py:1: not JSON Lines"),
+    ],
+)
+def test_bad_input_is_one_line(exported: list[Path], tmp_path: Path, changes: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message.replace(".", r"\.")) as caught:
+        evaluate(exported, tmp_path, **changes)  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / SCORES).exists()
+
+
+def test_items_without_a_task_and_tags_without_a_token(exported: list[Path], tmp_path: Path) -> None:
+    items = pd.read_parquet(exported[0].parent.parent / "items.parquet")
+    items[items["task"] == "dilemma"].to_parquet(tmp_path / "items.parquet")
+    with pytest.raises(UserError, match="no items of 'capability'"):
+        evaluate(exported, tmp_path, ("sfm_capability",), items_file=tmp_path / "items.parquet")
+    with pytest.raises(UserError, match=r"tokenizer\.json: prefixes: the prefix <\|nonce_a\|> is not in the vocabulary"):
+        evaluate_seed({("nonce", ""): exported[0]}, {"nonce": {"a": "<|nonce_a|>"}}, None, None, ("sfm",), 4096, tmp_path, "main", 1)
+
+
+def test_blimp_takes_the_first_pairs_of_each_paradigm(exported: list[Path], tmp_path: Path) -> None:
+    rows = [
+        {"paradigm": p, "field": "syntax", "sentence_good": f"The mill {p} {k}.", "sentence_bad": f"Mill the {p} {k}."}
+        for k in range(3)
+        for p in "ab"
+    ]
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    table = evaluate(
+        exported, tmp_path, ("sfm_blimp",), items_file=None, metadata={"blimp": str(tmp_path / "pairs.jsonl"), "blimp_per_paradigm": 2}
+    )
+    assert sorted(table.loc[table["condition"] == "raw", "item"]) == ["blimp/a/0000", "blimp/a/0001", "blimp/b/0000", "blimp/b/0001"]
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason=f"published evaluation files not found in {SHARED}; set SFM_SHARED")
+def test_published_files_load(exported: list[Path], tmp_path: Path) -> None:
+    files = {
+        "blimp": str(SHARED / "blimp.jsonl.gz"),
+        "discourse_grounded": str(SHARED / "discourse_grounded_article.jsonl"),
+        "blimp_per_paradigm": 1,
+    }
+    folders = {("raw", ""): exported[0]}
+    table = evaluate_seed(folders, {}, None, None, ("sfm_blimp", "sfm_discourse_grounded"), 4096, tmp_path, "main", 1, files)
+    assert table.groupby("task").size().to_dict() == {"blimp": 67, "discourse_grounded": 561}
+    assert np.isfinite(table[["ll_good", "ll_bad"]]).all(axis=None)

@@ -1,0 +1,103 @@
+"""The paper builds from a run, leaves out what was not run, and stops at a missing value."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import pypdfium2
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from synthetic_results import write_results
+
+from pipeline.analysis import analyse
+from pipeline.errors import UserError
+from pipeline.figures import draw_all
+from pipeline.paper import build_paper
+
+
+def text_of(path: Path) -> str:
+    document = pypdfium2.PdfDocument(path)
+    try:
+        return re.sub(r"\s+", " ", " ".join(page.get_textpage().get_text_range() for page in document))
+    finally:
+        document.close()
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = write_results(tmp_path_factory.mktemp("runs") / "quick", items_per_cell=6)
+    analyse(root)
+    draw_all(root)
+    build_paper(root)
+    return root
+
+
+def test_the_paper_holds_numbers_figures_and_every_setting(root: Path) -> None:
+    text, values = text_of(root / "paper.pdf"), json.loads((root / "values.json").read_text())
+    for key in ("main.raw.none.gap.heldout", "claim.ordering.estimate", "train.tokens"):
+        assert values[key]["text"] in text
+    for part in ("Abstract", "Method", "Results", "Related work", "Limitations", "Reproduction", "References", "lr_decay_fraction"):
+        assert part in text
+    assert "pipeline/figures/fig1_gap.py" in text.replace("/ ", "/")
+
+
+def test_html_is_one_file_with_the_same_text(root: Path) -> None:
+    page = (root / "paper.html").read_text()
+    values = json.loads((root / "values.json").read_text())
+    assert values["claim.ordering.verdict"]["text"] in page
+    assert page.count("<img") >= 4
+    assert 'src="data:image/svg+xml' in page
+    assert "http://" not in re.sub(r"http://www\.w3\.org\S*", "", page)
+
+
+def test_the_same_results_give_the_same_paper(root: Path) -> None:
+    before = (root / "paper.pdf").read_bytes()
+    build_paper(root)
+    assert (root / "paper.pdf").read_bytes() == before
+
+
+def test_a_missing_value_ends_the_build(root: Path) -> None:
+    path = root / "values.json"
+    whole = path.read_text()
+    values = json.loads(whole)
+    del values["train.tokens"]
+    path.write_text(json.dumps(values))
+    try:
+        with pytest.raises(UserError, match=r"main\.typ: values\.json has no key 'train\.tokens'") as caught:
+            build_paper(root)
+        assert "\n" not in str(caught.value)
+    finally:
+        path.write_text(whole)
+
+
+def test_every_key_in_the_text_exists_for_a_whole_run(root: Path) -> None:
+    """A misspelt key behind a condition would never be noticed otherwise."""
+    source = (Path(__file__).resolve().parents[1] / "paper" / "main.typ").read_text()
+    values = json.loads((root / "values.json").read_text())
+    used = set(re.findall(r'\b(?:v|num)\("([^"]+)"\)', source)) | {f"config.{k}" for k in re.findall(r'\bconfig\("([^"]+)"\)', source)}
+    used |= {f"claim.{name}.verdict" for name in re.findall(r'\b(?:result|verdict|judged)\("(\w+)"\)', source)}
+    used = {key for key in used if not key.endswith(".") and ".sources." not in key}
+    assert len(used) > 30
+    assert sorted(used - set(values)) == []
+
+
+@pytest.mark.parametrize("seeds", [(1,), (1, 2)])
+def test_parts_that_were_not_run_are_left_out(tmp_path: Path, seeds: tuple[int, ...]) -> None:
+    root = write_results(tmp_path / "small", arms=("raw", "filtered"), seeds=seeds, items_per_cell=4)
+    analyse(root)
+    draw_all(root, only=["fig1_gap", "tab1_main", "tab3_claims"])
+    build_paper(root)
+    text = text_of(root / "paper.pdf")
+    assert "Alignment-upweighted" not in text
+    assert "not run" in text
+    assert ("no claim can be more than" in text) == (len(seeds) == 1)
+
+
+def test_without_results(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"values\.json: no such file"):
+        build_paper(tmp_path)
