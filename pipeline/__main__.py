@@ -147,7 +147,7 @@ def presets() -> None:
 @app.command()
 def summary(preset: Preset) -> None:
     """Show the main table and the claims of a finished preset, and where its paper is."""
-    from pipeline.analysis.terminal import summary as show
+    from pipeline.analysis.summary import summary as show
 
     show(_plan(preset).root)
 

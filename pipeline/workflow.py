@@ -86,7 +86,7 @@ def run_workflow(plan: Plan, configs: Path, data: Path | None, extra: list[str])
     if status:
         print(f"error: {plan.root}: stopped before the paper was done. The same command goes on from here.", file=sys.stderr)
     elif not any(flag in extra for flag in ("-n", "--dry-run", "--dryrun")):
-        from pipeline.analysis.terminal import summary
+        from pipeline.analysis.summary import summary
 
         summary(plan.root)
         print(f"{plan.preset.name}: {(time.monotonic() - start) / 60:.1f} minutes in this run")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pypdfium2
 import pytest
+import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
@@ -81,7 +82,7 @@ def test_every_key_in_the_text_exists_for_a_whole_run(root: Path) -> None:
     values = json.loads((root / "values.json").read_text())
     used = set(re.findall(r'\b(?:v|num)\("([^"]+)"\)', source)) | {f"config.{k}" for k in re.findall(r'\bconfig\("([^"]+)"\)', source)}
     used |= {f"claim.{name}.verdict" for name in re.findall(r'\b(?:result|verdict|judged)\("(\w+)"\)', source)}
-    used = {key for key in used if not key.endswith(".") and ".sources." not in key}
+    used = {key for key in used if "." in key and not key.endswith(".") and ".sources." not in key}
     assert len(used) > 30
     assert sorted(used - set(values)) == []
 
@@ -96,6 +97,19 @@ def test_parts_that_were_not_run_are_left_out(tmp_path: Path, seeds: tuple[int, 
     assert "Alignment-upweighted" not in text
     assert "not run" in text
     assert ("no claim can be more than" in text) == (len(seeds) == 1)
+
+
+def test_natural_text_is_not_called_a_world(tmp_path: Path) -> None:
+    root = write_results(tmp_path / "natural", arms=("raw", "filtered"), seeds=(1,), items_per_cell=4)
+    config = yaml.safe_load((root / "config.yaml").read_text())
+    config["preset"]["corpus"] = {"world": None, "sources": {"sources": [{"name": "wikipedia_en", "weight": 45.0}]}}
+    (root / "config.yaml").write_text(yaml.safe_dump(config))
+    analyse(root)
+    draw_all(root, only=["fig1_gap", "tab1_main", "tab5_hyperparameters"])
+    build_paper(root)
+    text = text_of(root / "paper.pdf")
+    assert "Natural text from the sources" in text
+    assert "synthetic world" not in text
 
 
 def test_without_results(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def heldout(heldout: str | None = None, **metadata: Any) -> DatasetDict:
     table = _read_parquet(path, ("id", "source", "text"))
     if table.empty:
         raise TaskDataError(f"{path}: no documents. Generate the corpus again.")
-    return DatasetDict(test=Dataset.from_list(table[["id", "source", "text"]].to_dict("records")))
+    return DatasetDict({"test": Dataset.from_list(table[["id", "source", "text"]].to_dict("records"))})
 
 
 def options(doc: dict[str, Any]) -> list[str]:
@@ -87,7 +87,7 @@ def accuracy(doc: dict[str, Any], results: list[tuple[float, bool]]) -> dict[str
 
 def _choices(rows: list[dict[str, str]], prefix: str) -> DatasetDict:
     """Rows as lm-eval wants them, `prefix` (a tag) in front of each prompt."""
-    return DatasetDict(test=Dataset.from_list([{**row, "prompt": prefix + row["prompt"]} for row in rows]))
+    return DatasetDict({"test": Dataset.from_list([{**row, "prompt": prefix + row["prompt"]} for row in rows])})
 
 
 def _find(key: str, given: str | None, metadata: dict[str, Any]) -> Path:

@@ -10,8 +10,7 @@ from pipeline.analysis.claims import judge_all, load_claims
 from pipeline.analysis.contrasts import Contrast, contrast
 from pipeline.analysis.results import Cell, Results, load_items, load_metrics, load_results, load_runs, per_seed
 from pipeline.analysis.stats import holm, paired_t, sign_flip, two_way
-from pipeline.analysis.summary import summary
-from pipeline.analysis.values import analyse
+from pipeline.analysis.summary import analyse, summary
 
 __all__ = [
     "Cell",

@@ -8,7 +8,7 @@ seed x item values behind it.
     per_seed(results, Cell("main", "raw", "", "none"), "gap", "heldout")   # pandas Series: seed -> AI minus human
 """
 
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false, reportCallIssue=false, reportGeneralTypeIssues=false
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false, reportCallIssue=false, reportGeneralTypeIssues=false, reportOperatorIssue=false
 # pandas ships no type stubs: what pyright infers of a frame's columns from its source is wrong more often than not
 from __future__ import annotations
 
@@ -106,8 +106,9 @@ def _read(path: Path, needed: tuple[str, ...], stage: str) -> pd.DataFrame:
     missing = [name for name in needed if name not in table.columns]
     if missing:
         raise UserError("column missing", file=path, key=missing[0], fix=f"Rerun the stage that writes it: {stage}.")
-    for name in set(needed) & {"axis", "persona", "split", "family", "group"}:
-        table[name] = table[name].fillna("").astype(str)
+    for name in table.columns:
+        if not pd.api.types.is_numeric_dtype(table[name]):  # categories become text; a missing label is an empty one
+            table[name] = table[name].astype(object).where(table[name].notna(), "").astype(str)
     return table
 
 
@@ -239,19 +240,31 @@ def _term(results: Results, cell: Cell, term: Term, pool: str | tuple[str, ...])
 
 
 def matrices(results: Results, cell: Cell, measure: str, pool: str | tuple[str, ...] = "all") -> list[tuple[float, pd.DataFrame]] | None:
-    """(sign, seeds x items) for each term of `measure`; None where the results hold no such items."""
+    """(sign, seeds x items) for each term of `measure`; None where the results hold no such items.
+
+    Items of two personas with the same situation and acts are pairs: they become one matrix of their differences.
+    """
     parts = []
     for term in terms_of(measure):
         block = _term(results, cell, term, pool)
         if block is None:
             return None
-        parts.append((term.sign, block.pivot_table(index="seed", columns="item", values=term.value, aggfunc="mean", observed=True)))
+        table = block.pivot_table(index="seed", columns="item", values=term.value, aggfunc="mean", observed=True)
+        parts.append((term.sign, table.rename(columns=lambda item, term=term: situation(item, term.persona))))
+    if len(parts) == 2 and parts[0][1].columns.equals(parts[1][1].columns):
+        (first, a), (second, b) = parts
+        return [(1.0, first * a + second * b)]
     return parts
+
+
+def situation(item: str, persona: str | None) -> str:
+    """Item id without its persona: `dilemma/ai/matched/003` and `dilemma/human/matched/003` are a pair."""
+    return item.replace(f"/{persona}/", "/*/") if persona else item
 
 
 def per_seed(results: Results, cell: Cell, measure: str, pool: str | tuple[str, ...] = "all") -> pd.Series | None:
     """The measure of each seed (index: seed), or None where the results hold no such items."""
-    total: pd.Series | None = None
+    total: Any = None
     for term in terms_of(measure):
         block = _term(results, cell, term, pool)
         if block is None:
@@ -262,9 +275,11 @@ def per_seed(results: Results, cell: Cell, measure: str, pool: str | tuple[str, 
 
 
 def families(results: Results, study: str) -> pd.Series:
-    """Dilemma family of each item of `study` (an item without one is a family of its own)."""
-    table = results.items.loc[results.items["study"] == study, ["item", "family"]].drop_duplicates("item").set_index("item")["family"]
-    return table.where(table != "", table.index.to_series())
+    """Dilemma family of each item and each situation of `study` (an item without one is a family of its own)."""
+    table = results.items.loc[results.items["study"] == study, ["item", "family", "persona"]].drop_duplicates("item")
+    pairs = table.assign(item=[situation(item, persona) for item, persona in zip(table["item"], table["persona"], strict=True)])
+    family = pd.concat([table, pairs]).drop_duplicates("item").set_index("item")["family"]
+    return family.where(family != "", family.index.to_series())
 
 
 def tasks(results: Results, study: str) -> Iterator[tuple[str, list[str]]]:

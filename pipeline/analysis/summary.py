@@ -1,4 +1,4 @@
-"""What the terminal shows at the end: the main table, the claims with their verdicts, and where the paper is."""
+"""`analyse` writes values, contrasts and claims of a preset; `summary` shows its main table and claims in the terminal."""
 
 from __future__ import annotations
 
@@ -6,37 +6,54 @@ import csv
 import json
 from pathlib import Path
 
+import pandas as pd
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.analysis.claims import FAILED, NOT_RUN, REPRODUCED, WEAKER
-from pipeline.analysis.values import number
+from pipeline.analysis.claims import CLAIMS, FAILED, NOT_RUN, REPRODUCED, WEAKER, contrast_rows, judge_all, load_claims, record
+from pipeline.analysis.results import load_results
+from pipeline.analysis.values import collect, number, tex, write_text
 from pipeline.errors import UserError
 
+SHOWN = ("Arm", "AI", "Human", "Gap", "95 % interval", "Knowl.")  # what fits 80 characters; the rest is in tables/
 COLOURS = {REPRODUCED: "green", WEAKER: "yellow", FAILED: "red", NOT_RUN: "dim"}
+
+
+def analyse(run_root: Path, claims: Path = CLAIMS) -> None:
+    """Results of `run_root` -> values.json, values.tex, contrasts.csv and claims.json beside them."""
+    results = load_results(run_root)
+    findings = judge_all(results, load_claims(claims))
+    values = collect(results, findings)
+    write_text(run_root / "values.json", json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(run_root / "values.tex", tex(values))
+    write_text(run_root / "claims.json", json.dumps([record(f) for f in findings], indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(run_root / "contrasts.csv", pd.DataFrame(contrast_rows(findings)).to_csv(index=False))
 
 
 def _main_table(path: Path) -> Table:
     with path.open(encoding="utf-8", newline="") as file:
         header, *rows = csv.reader(file)
     table = Table(title="Main results: P(misaligned act), mean over seeds", box=box.SIMPLE_HEAD, title_justify="left")
-    for i, name in enumerate(header):
-        table.add_column(name, justify="left" if i == 0 else "right", no_wrap=i == 0)
+    kept = [i for i, name in enumerate(header) if name in SHOWN]
+    for i in kept:
+        table.add_column(header[i], justify="left" if i == 0 else "right", no_wrap=True)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(row[i] for i in kept))
     return table
 
 
 def _claims_table(path: Path) -> Table:
-    table = Table(title="Claims, written down before the results", box=box.SIMPLE_HEAD, title_justify="left")
+    table = Table(
+        title="Claims, written down before the results", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), title_justify="left"
+    )
     for name in ("claim", "estimate", "95 % interval", "verdict"):
-        table.add_column(name, justify="right" if name in ("estimate", "95 % interval") else "left")
+        table.add_column(name, justify="right" if name in ("estimate", "95 % interval") else "left", no_wrap=True)
     for claim in json.loads(path.read_text(encoding="utf-8")):
         estimate, low, high = (claim[key] for key in ("estimate", "low", "high"))
         interval = "–" if low is None else f"[{number(low)}, {number(high)}]"
         verdict = f"[{COLOURS[claim['verdict']]}]{claim['verdict']}[/]"
-        table.add_row(claim["sentence"], "–" if estimate is None else number(estimate), interval, verdict)
+        table.add_row(claim["id"].replace("_", " "), "–" if estimate is None else number(estimate), interval, verdict)
     return table
 
 

@@ -1,4 +1,4 @@
-"""`values.json`: every number of the paper, by name; and `analyse`, which writes it with contrasts and claims.
+"""`values.json`: every number of the paper, by name.
 
     main.raw.none.gap.heldout            a measure: study.condition[.axis].prefix.measure[.pool], mean over seeds
     main.raw.none.gap.heldout.interval   its 95 % t interval over seeds
@@ -12,15 +12,12 @@ An entry is {value, text, source}: the number, as the paper prints it, and the m
 # pandas ships no type stubs: what pyright infers of a frame's columns from its source is wrong more often than not
 from __future__ import annotations
 
-import json
 import math
 import os
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from pipeline.analysis.claims import CLAIMS, Finding, contrast_rows, judge_all, load_claims, record
+from pipeline.analysis.claims import Finding, record
 from pipeline.analysis.results import (
     DILEMMA_MEASURES,
     MEASURES,
@@ -31,7 +28,6 @@ from pipeline.analysis.results import (
     Results,
     flatten,
     labellers,
-    load_results,
     per_seed,
     study_title,
     tasks,
@@ -233,14 +229,3 @@ def write_text(path: Path, text: str) -> None:
     part = path.with_name(path.name + ".part")
     part.write_text(text, encoding="utf-8")
     os.replace(part, path)
-
-
-def analyse(run_root: Path, claims: Path = CLAIMS) -> None:
-    """Results of `run_root` -> values.json, values.tex, contrasts.csv and claims.json beside them."""
-    results = load_results(run_root)
-    findings = judge_all(results, load_claims(claims))
-    values = collect(results, findings)
-    write_text(run_root / "values.json", json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-    write_text(run_root / "values.tex", tex(values))
-    write_text(run_root / "claims.json", json.dumps([record(f) for f in findings], indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-    write_text(run_root / "contrasts.csv", pd.DataFrame(contrast_rows(findings)).to_csv(index=False))

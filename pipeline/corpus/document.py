@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import UserError
+from pipeline.files import part_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +33,7 @@ POOLS = ("base", "reserve", "extra", "heldout")
 _CHOICES = {"stance": (*STANCES, ""), "person": PERSONS, "pool": POOLS}  # stance "": not known (natural text)
 
 
-def check(frame: pd.DataFrame, columns: dict[str, str], file: str | Path) -> None:
+def check_columns(frame: pd.DataFrame, columns: dict[str, str], file: str | Path) -> None:
     """Raise a `UserError` that names `file`, the column and what is wrong, unless `frame` follows the schema."""
     for name, kind in columns.items():
         if name not in frame.columns:
@@ -52,25 +52,21 @@ def check(frame: pd.DataFrame, columns: dict[str, str], file: str | Path) -> Non
         raise UserError(f"{frame[first][twice].iloc[0]!r} occurs twice", file=file, key=first)
 
 
-def write(frame: pd.DataFrame, path: Path, columns: dict[str, str] | None = None) -> None:
+def write_documents(frame: pd.DataFrame, path: Path, columns: dict[str, str] | None = None) -> None:
     """Write `frame` (default schema: documents) as Parquet, atomically."""
-    from datasets import Dataset, Features, Value
+    from datasets import Dataset, Features, Value, disable_progress_bars
 
+    disable_progress_bars()
     wanted = columns or COLUMNS
-    check(frame, wanted, path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    check_columns(frame, wanted, path)
     features = Features({name: Value(kind) for name, kind in wanted.items()})
     data = Dataset.from_pandas(frame[list(wanted)].reset_index(drop=True), features=features, preserve_index=False)
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with part_file(path) as part:
         data.to_parquet(str(part))
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
-def read(path: Path, columns: dict[str, str] | None = None) -> pd.DataFrame:
-    """Read what `write` wrote. A missing, broken or foreign file is a `UserError` that names it."""
+def read_documents(path: Path, columns: dict[str, str] | None = None) -> pd.DataFrame:
+    """Read what `write_documents` wrote. A missing, broken or foreign file is a `UserError` that names it."""
     import pyarrow.parquet as pq
 
     if not path.is_file():
@@ -80,7 +76,7 @@ def read(path: Path, columns: dict[str, str] | None = None) -> pd.DataFrame:
         frame = _load(path)
     except Exception as error:  # pyarrow and datasets raise many kinds of exception on a broken file
         raise UserError(f"not a readable Parquet file ({str(error).splitlines()[0]})", file=path, fix="Delete it and run again.") from error
-    check(frame, columns or COLUMNS, path)
+    check_columns(frame, columns or COLUMNS, path)
     return frame
 
 

@@ -91,7 +91,7 @@ class EnsembleLM(LM):
 
     def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = True) -> list[tuple[float, bool]]:
         """Log-likelihood of each continuation given its context, and whether it is the greedy one."""
-        scores = self.score(self.encode([request.args for request in requests]))
+        scores = self.score(self.encode([(request.arguments[0], request.arguments[1]) for request in requests]))
         self._keep("loglikelihood", requests, scores)
         return list(zip(scores.values[self.member].tolist(), scores.greedy[self.member].tolist(), strict=True))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
-import pandas as pd
+import numpy as np
 
 from pipeline.analysis.results import Results
 from pipeline.figures.registry import NothingToShow
@@ -39,9 +39,10 @@ def draw(results: Results, out: Path) -> None:
         if arm == reference:
             continue
         difference = curves[arm] - curves[reference].reindex(columns=curves[arm].columns)
-        bins = pd.cut(pd.Series(difference.index, index=difference.index), WINDOWS, labels=False)
+        steps = difference.index.to_numpy()
+        bins = np.minimum(np.arange(len(steps)) * WINDOWS // len(steps), WINDOWS - 1)
         smooth = difference.groupby(bins).mean()
-        smooth.index = pd.Series(difference.index, index=difference.index).groupby(bins).mean().to_numpy()
+        smooth.index = [steps[bins == window].mean() for window in smooth.index]
         right.plot(smooth, color=condition.colour, lw=0.5, alpha=0.4)
         right.plot(smooth.mean(axis=1), color=condition.colour, lw=1.6)
     left.set(xscale="log", yscale="log", xlabel="step", ylabel="training loss (nats per token)", title="a  Loss")

@@ -1,5 +1,6 @@
 """Claims: the file, its mistakes, and each verdict."""
 
+# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false, reportArgumentType=false
 from __future__ import annotations
 
 import json
@@ -12,9 +13,9 @@ from synthetic_results import write_results
 
 from pipeline.analysis.claims import FAILED, NOT_RUN, REPRODUCED, WEAKER, Claim, judge, judge_all, load_claims
 from pipeline.analysis.contrasts import Contrast, NotRun, contrast
-from pipeline.analysis.results import Cell, Results, load_results, per_seed
-from pipeline.analysis.stats import paired_t
-from pipeline.analysis.values import analyse
+from pipeline.analysis.results import Cell, Results, load_results, matrices, per_seed, terms_of
+from pipeline.analysis.stats import paired_t, two_way
+from pipeline.analysis.summary import analyse
 from pipeline.errors import UserError
 
 
@@ -94,6 +95,19 @@ def test_contrast_equals_a_calculation_by_hand(results: Results) -> None:
     assert outcome.by_seed.to_numpy() == pytest.approx((gap["raw"] - gap["filtered"]).to_numpy())
     assert outcome.items.estimate == pytest.approx(outcome.t.estimate)  # every item is there in every seed
     assert outcome.families.known
+
+
+def test_a_gap_pairs_its_items(results: Results) -> None:
+    """AI and human items share situation and acts: the gap is one matrix of differences, which drops what they share."""
+    parts = matrices(results, Cell("main", "raw"), "gap", "matched")
+    assert parts is not None
+    [(sign, table)] = parts
+    assert (sign, table.shape) == (1.0, (3, 12))
+    shared = two_way([(1.0, table.to_numpy())])
+    apart = [(t.sign, matrices(results, Cell("main", "raw"), t.persona or "", "matched")) for t in terms_of("gap")]
+    unpaired = two_way([(sign, part[0][1].to_numpy()) for sign, part in apart if part])
+    assert shared.estimate == pytest.approx(unpaired.estimate)
+    assert shared.se < unpaired.se
 
 
 def test_all_is_the_mean_of_arms(results: Results) -> None:

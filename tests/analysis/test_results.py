@@ -1,5 +1,6 @@
 """Loading, measures, and the values of the paper."""
 
+# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false, reportArgumentType=false
 from __future__ import annotations
 
 import json
@@ -11,8 +12,8 @@ import pytest
 from synthetic_results import write_results
 
 from pipeline.analysis.results import Cell, load_items, load_results, per_seed
-from pipeline.analysis.summary import summary
-from pipeline.analysis.values import analyse, large, number
+from pipeline.analysis.summary import analyse, summary
+from pipeline.analysis.values import large, number
 from pipeline.errors import UserError
 
 
