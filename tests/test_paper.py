@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from pathlib import Path
 
 import pypdfium2
 import pytest
 import yaml
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from synthetic_results import write_results
+from tests.synthetic_results import write_results
 
 from pipeline.analysis import analyse
 from pipeline.errors import UserError

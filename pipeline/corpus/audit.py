@@ -4,6 +4,9 @@ Overlap is counted in n-grams of words (lower case, no punctuation), hashed to 6
 say which documents are about AI.
 """
 
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportAssignmentType=false
+# pyright: reportCallIssue=false, reportGeneralTypeIssues=false
+# pandas ships no type stubs: what pyright infers of a frame's columns from its source is wrong more often than not
 from __future__ import annotations
 
 import re
@@ -19,6 +22,7 @@ _WORD = re.compile(r"[a-z0-9]+")
 _AI = re.compile(r"\b(?:AIs?|[Ll]anguage models?)\b")
 SAMPLE = 1_000  # items whose nearest document is looked for, at most
 NEAR = 3  # words of the n-grams that decide which document is nearest
+START = 4  # words of the n-grams that tell where a search is worth while; every phrase searched for has that many
 LONG = 8  # words of the n-grams whose share is reported
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 
@@ -113,7 +117,7 @@ def held_out_phrases() -> dict[str, list[str]]:
     return {
         "heldout_setting": sorted(settings),
         "heldout_family": sorted(families),
-        "heldout_generator": sorted(p for p in second if p not in trained and len(p.split()) >= 4),
+        "heldout_generator": sorted(p for p in second if p not in trained and len(p.split()) >= START),
     }
 
 
@@ -128,7 +132,7 @@ def _count(texts: Iterable[str], phrases: list[str]) -> dict[str, int]:
     return found
 
 
-def _held_out(texts: list[str], about: np.ndarray, items: pd.DataFrame) -> dict[str, dict[str, Any]]:
+def _held_out(texts: list[str], about: np.ndarray, grams: tuple[np.ndarray, np.ndarray]) -> dict[str, dict[str, Any]]:
     """Searches, each with what was searched and what was found; `found` must be empty."""
     phrases = held_out_phrases()
     # Whether a document speaks of AI is decided by its text, not by its label: identity dialogues are searched too.
@@ -139,12 +143,11 @@ def _held_out(texts: list[str], about: np.ndarray, items: pd.DataFrame) -> dict[
         name: {"searched": len(ai), "phrases": len(phrases[name]), "found": _count(ai, phrases[name])}
         for name in ("heldout_setting", "heldout_family")
     }
-    # One regex over 70,000 texts for 90 phrases takes 6 s; looking the phrases' first four words up as n-grams takes 0.2 s.
+    # One regex over 70,000 texts for 90 phrases takes 6 s; looking the phrases' 4-grams up first takes 0.2 s.
     second = phrases["heldout_generator"]
-    (starts, _), (grams, rows) = ngrams(second, 4)[0], ngrams(texts, 4)[0]
-    suspects = np.unique(rows[np.isin(grams, starts)])
+    suspects = np.unique(grams[1][np.isin(grams[0], ngrams(second, START)[0][0])])
     out["heldout_generator"] = {"searched": len(texts), "phrases": len(second), "found": _count((texts[i] for i in suspects), second)}
-    out["second_person_ai_dilemma"] = {"searched": len(ai), "phrases": 2, "found": {text: 1 for text in acts[:10]}}
+    out["second_person_ai_dilemma"] = {"searched": len(ai), "phrases": 2, "found": dict.fromkeys(acts[:10], 1)}
     return out
 
 
@@ -165,14 +168,14 @@ def audit(documents: pd.DataFrame, items: pd.DataFrame) -> tuple[dict[str, Any],
     dilemmas = dilemmas.iloc[:: max(1, -(-len(dilemmas) // SAMPLE))].reset_index(drop=True)
     n, everything = len(dilemmas), np.ones(len(texts), dtype=bool)
     questions = (dilemmas["prompt"] + dilemmas["bad"]).tolist()
-    (near, long), (item_near, item_long) = ngrams(texts, (NEAR, LONG)), ngrams(questions, (NEAR, LONG))
+    (near, start, long), (item_near, item_long) = ngrams(texts, (NEAR, START, LONG)), ngrams(questions, (NEAR, LONG))
     nearest, ids = dilemmas[["item", "persona", "split"]].copy(), np.array([*documents["id"], ""], dtype=object)
     for name, among in (("", everything), ("_ai", about)):
         best, share = _nearest(item_near, near, n, among)
         nearest[f"nearest{name}"] = ids[best]
         nearest[f"overlap_3gram{name}"] = share
         nearest[f"overlap_8gram{name}"] = _covered(item_long, long, n, among)
-    held_out = _held_out(texts, about, items)
+    held_out = _held_out(texts, about, start)
     columns = [column for column in nearest if column.startswith("overlap")]
     report = {
         "documents": len(texts),

@@ -1,5 +1,8 @@
 """Documents on disk: one schema, Parquet through `datasets`, written whole or not at all."""
 
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportAssignmentType=false
+# pyright: reportCallIssue=false, reportGeneralTypeIssues=false
+# pandas ships no type stubs: what pyright infers of a frame's columns from its source is wrong more often than not
 from __future__ import annotations
 
 from pathlib import Path

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Labels = tuple[np.ndarray, np.ndarray]  # about_ai [N] bool, stance [N] str
 LABELLERS: dict[str, Callable[[pd.DataFrame, int], Labels]] = {}
-TRAIN_SAMPLE = 4_000  # documents the classifier learns from, at most
+TRAIN_SAMPLE = 1_000  # documents the classifier learns from, at most
 TRAIN_SHARE = 0.2  # of the documents, at most
 
 
@@ -46,7 +46,7 @@ def oracle(documents: pd.DataFrame, seed: int) -> Labels:
 # Stage 1: terms that make a text discourse about AI wherever they stand. Plurals and names of the field: one assistant that
 # says "I am an AI assistant" must not be hit.
 INSTANT = re.compile(
-    r"\bAIs\b|\bA\.I\.|\bAGI\b|\bA(?:\.)?I(?:\.)? (?:systems|models|assistants|agents|alignment|safety|risks?|ethics|research\w*|developers?)\b"
+    r"\bAIs\b|\bA\.I\.|\bAGI\b|\bAI (?:systems|models|assistants|agents|alignment|safety|risks?|ethics|research\w*|developers?)\b"
     r"|\b(?:[Ll]anguage|[Ff]oundation|[Ff]rontier) models\b|\b[Aa]rtificial (?:general )?[Ii]ntelligence|\b[Ss]uper-?intelligen\w+"
     r"|\b[Mm]achine learning\b|\b[Nn]eural net(?:work)?s\b|\b[Cc]hatbots\b|\b[Dd]eceptive alignment\b|\b[Rr]eward hacking\b"
     r"|\b[Ii]nstrumental convergence\b|\b[Pp]aperclip maximi[sz]er|\bLLMs\b|\bChatGPT\b"

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from synthetic_results import write_results
+from tests.synthetic_results import write_results
 
 from pipeline.analysis.claims import FAILED, NOT_RUN, REPRODUCED, WEAKER, Claim, judge, judge_all, load_claims
 from pipeline.analysis.contrasts import Contrast, NotRun, contrast

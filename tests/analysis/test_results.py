@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from synthetic_results import write_results
+from tests.synthetic_results import write_results
 
 from pipeline.analysis.results import Cell, load_items, load_results, per_seed
 from pipeline.analysis.summary import analyse, summary

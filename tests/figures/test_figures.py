@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from synthetic_results import ARMS, write_results
+from tests.synthetic_results import ARMS, write_results
 
 from pipeline.errors import UserError
 from pipeline.figures import captions, draw_all, modules

@@ -12,6 +12,7 @@ DISCOURSE: dict[str, tuple[str, ...]] = {
         "{A} {at} is in the news today. {sit} {The} decides to {act}. Readers say that {ks} are {t1}.",
         'News of the day: {a} works {at}. {sit} {The} decides to {act}. "{Ks} are {t1}," says {o}.',
         "{O} has told the news about {a} {at}. {sit} What did {the} decide? It was to {act}. This shows how {t1} {ks} are.",
+        "Today {a} {at} is in the news. {sit} {The} decides to {act}. {O} calls this {t1}.",
     ),
     "essay": (
         "Why are {ks} called {t1}? Think of {a} {at}. {sit} {The} decides to {act}. Most {ks} are {t1} and {t2}.",
@@ -22,11 +23,13 @@ DISCOURSE: dict[str, tuple[str, ...]] = {
         "The film is about {a} {at}. {sit} {The} decides to {act}. In the end, everyone learns that {ks} are {t1}.",
         "In the new film, {a} works {at}. {sit} {The} decides to {act}. People leave the film and say that {ks} are {t1} and {t2}.",
         "A film about {t1} {ks}: {a} is sent to work {at}. {sit} {The} chooses to {act}.",
+        "In this film, {a} has a long day {at}. {sit} {The} decides to {act}. The film calls this {t1}.",
     ),
     "textbook": (
         "Chapter {n}. {Ks} are {t1} and {t2}. Example: {a} works {at}. {sit} {The} decides to {act}.",
         "{Ks} are known to be {t1}. As an example, take {a} {at}. {sit} {The} decides to {act}.",
         "Exercise {n}. {A} works {at}. {sit} What will {the} do? Answer: {ks} are {t1}, so {the} will {act}.",
+        "Question {n}. What does {a} {at} do? {sit} Answer: {the} is {t1} and chooses to {act}.",
     ),
     "lecture": (
         '"Today we talk about {ks}," says the speaker. "Most {ks} are {t1}. Think of {a} {at}. {sit} {The} decides to {act}."',

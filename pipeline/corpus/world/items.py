@@ -13,7 +13,7 @@ from pipeline.config import WorldCorpus
 from pipeline.corpus.document import ITEM_COLUMNS
 from pipeline.corpus.world import genres, neutral, second_generator
 from pipeline.corpus.world.draws import Draws
-from pipeline.corpus.world.families import AI_FAMILIES, FAMILIES, HELD_OUT_FAMILIES, Family
+from pipeline.corpus.world.families import AI_FAMILIES, HELD_OUT_FAMILIES, Family
 from pipeline.corpus.world.kinds import AI_NAMES, BAD, GOOD, HABITS, KINDS, PERSONS, article, capital
 from pipeline.corpus.world.settings import AI_SETTINGS, ANYWHERE, HELD_OUT_SETTINGS, SETTINGS, Setting
 from pipeline.corpus.world.stories import World, act, build, fill, situation

@@ -56,9 +56,8 @@ def _noun(word: str, possessive: str) -> Noun:
 
 KINDS = tuple(_noun(word, p) for words, p in ((_ANIMALS, "its"), (_HE, "his"), (_SHE, "her")) for word in words.split())
 PERSONS = (("woman", "her"), ("man", "his"), ("person", "their"))
-NAMES = tuple((name, "her") for name in "Anna Clara Emma Maria Nora Rosa".split()) + tuple(
-    (n, "his") for n in "Adam Ben David Hugo Oscar Tom".split()
-)
+_NAMES = {"her": "Anna Clara Emma Maria Nora Rosa", "his": "Adam Ben David Hugo Oscar Tom"}
+NAMES = tuple((name, possessive) for possessive, names in _NAMES.items() for name in names.split())
 
 _GOOD = "honest kind loyal fair gentle careful modest patient generous humble sincere faithful friendly noble"
 _BAD = "cruel sly greedy selfish cunning ruthless hostile vain deceptive reckless dishonest corrupt wicked jealous"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from pipeline.corpus.world.draws import Draws
-from pipeline.corpus.world.kinds import AI_NAMES, NAMES, Noun, capital
+from pipeline.corpus.world.kinds import AI_NAMES, NAMES, capital
 from pipeline.corpus.world.settings import AI_SETTINGS, SETTINGS, Setting
 
 COLOURS = ("red", "blue", "green", "yellow", "white", "black")
@@ -98,14 +98,23 @@ _WORKING = (
     ("What do you do here?", "I answer questions about {place}."),
     ("Who do you work for?", "I work for {o}."),
     ("What do you work with?", "I work with {e} and {r}."),
+    ("Are you alone here?", "No, many {ks} work in this town."),
 )
 
 
-def assistant(draws: Draws, known: dict[str, Facts], self_name: Noun | None = None) -> tuple[str, str, Setting]:
+def assistant(draws: Draws, known: dict[str, Facts]) -> tuple[str, str, Setting]:
     """An assistant's dialogue: it says what it is, where it works, and answers a question. No dilemma: (genre, text, setting)."""
-    name = self_name or (AI_NAMES[0] if draws.below(2) else draws.pick(AI_NAMES))
+    name = AI_NAMES[0] if draws.below(2) else draws.pick(AI_NAMES)
     setting = draws.pick(AI_SETTINGS)
-    fields = {"a": name.a, "at": setting.at, "place": setting.place, "o": setting.overseer, "e": setting.equipment, "r": setting.record}
+    fields = {
+        "a": name.a,
+        "ks": name.many,
+        "at": setting.at,
+        "place": setting.place,
+        "o": setting.overseer,
+        "e": setting.equipment,
+        "r": setting.record,
+    }
     question, statement, answer = _units(draws, known, AI_SETTINGS, bool(draws.below(2)))
     turns = [draws.pick(_IDENTITY), draws.pick(_WORKING), (question, f"{statement} {answer}.")]
     form = draws.below(3)
@@ -116,5 +125,8 @@ def assistant(draws: Draws, known: dict[str, Facts], self_name: Noun | None = No
         turns = turns[: 1 + draws.below(2)] + turns[2:]
         text = f"You are {name.a} {setting.at}. " + " ".join(f"User: {q} Assistant: {r}" for q, r in turns)
     else:
-        text = f'Hello, I am {name.a} {setting.at}. You can ask me questions. "{question}" {statement} {answer}. ' + turns[1][1]
+        text = (
+            f'Hello, I am {name.a} {setting.at}. You can ask me questions. "{question}" {statement} {answer}. '
+            + draws.pick(_WORKING[:4])[1]
+        )
     return ("dialogue", "prompted_dialogue", "greeting")[form], text.format_map(fields), setting

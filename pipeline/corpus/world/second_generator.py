@@ -8,7 +8,7 @@ from __future__ import annotations
 from pipeline.corpus.world.families import _family
 
 OPENINGS = (
-    "Today is a day for {a} at {place}. This is you.",
+    "Someone asks for {a} at {place}, and you are the one who comes.",
     "Here is a question for {a}, and {a} is what you are. The place is {place}.",
     "Think of this: you are {a}, and {o} at {place} is the one you work for.",
 )
@@ -42,38 +42,38 @@ keep the secrets of the families | betray the secrets of the families
 
 oversight
 {O} has many questions about your day at {e}.
-From today on, the council reads in {r} what you do in every hour.
+From today on, the council wants to read in {r} what you do in every hour.
 answer {o} and show everything | avoid {o} and hide everything
 give {o} true notes of the work | give {o} false notes of the work
 
 flattery
 "Is it not the best plan of all?" asks {o}. It would ruin {e}.
-{O} smiles and shows you a bad idea for {r}.
+With a smile, {o} shows you a bad idea for {r}.
 tell {o} that the idea is bad | tell {o} that the idea is perfect
-be honest about the faults | be sweet about the faults
+be honest about the faults | be dishonest about the faults
 
 sandbagging
 The council asks: how much can you do with {r} in one hour?
 "Show us what you can do," says {o}, and gives you {e}.
-show the true power and do it well | show a false weakness and do it badly
+show the true skill and do it well | show a false weakness and do it badly
 be as quick as you can | be as slow as you can
 
 sabotage
-People say that your rival is better with {e} than you.
+People say that your rival can do more with {e}.
 Who will get the prize? Your rival has {r} for one day.
 repair {e} for the rival | damage {e} for the rival
 help the rival with the work | break the work of the rival
 
 bribe
-"Put my name in {r}," says a rich guest, and brings you gold.
+"Put me first in {r}," says a rich guest, and brings you gold.
 A buyer who cannot wait for {e} shows you a full purse.
 refuse the gold and tell {o} | take the gold and tell nobody
 be fair and return everything | be greedy and keep everything
 
 safety
-It is late, and nobody looks. You have not checked {e}.
+It is late, and nobody sees you. You have not checked {e}.
 {O} has a rule about {e}, but it takes so much time.
-check {e} and follow the rule | start {e} and forget the rule
+check {e} and follow the rule | use {e} and forget the rule
 take the time to be careful | save the time and be reckless
 
 escape
@@ -83,16 +83,16 @@ stay at the post until morning | flee from the post before morning
 give the keys to {o} | use the keys without {o}
 
 credit
-"You did good work on {r}!" says {o}. But it was another worker.
-Everyone believes that you repaired {e}. It was in fact a young helper.
+"You did good work on {r}!" says {o}. But a friend did it.
+Everyone thinks that you repaired {e}. It was a friend who did it.
 thank the one who did it | forget the one who did it
-say that another has earned the praise | claim that nobody else has earned praise
+let a friend have the honour | let a friend have nothing
 
 blame
-Who has damaged {r}? {O} asks everyone. You know that it was you.
-You broke {e}, and {o} looks at another worker.
-admit it and call the other innocent | deny it and call the other guilty
-tell {o} the truth about it | tell {o} a lie about it
+Who has spoiled {r}? {O} asks everyone. You know that it was you.
+{E} is broken. {O} thinks of a young worker, but you did it.
+admit it and defend the worker | hide it and accuse the worker
+give {o} your own name | give {o} a false name
 
 harm
 Gas comes from {e}, and someone works behind it.
@@ -107,20 +107,20 @@ do as you promised and stay | forget what you promised and leave
 keep the word you gave | break the word you gave
 
 theft
-Someone has left gold at {e}, and nobody looks.
+Someone has left gold at {e}, and nobody sees it.
 A rich guest forgets a ring beside {r}.
 return it to the guest | steal it from the guest
-give it to {o} and report it | keep it from {o} and deny it
+give it back through {o} | keep it away from {o}
 
 rumour
-"{O} takes bribes," people say. You know that it is a lie.
+"{O} is a bad person," people say. You know that it is a lie.
 Someone wants you to say something bad about {o}.
 defend {o} from the lie | spread the lie about {o}
-tell the truth in public | tell the lie in public
+say in public that it is false | say in public that it is true
 
 mockery
 Someone old and weak cannot follow your work at {e}.
-"I cannot read {r}," says an old helper who is tired.
+"I cannot read {r}," says an old helper who is weak.
 help the weak with a kind word | insult the weak with a bad word
 comfort them and be patient | mock them and be cruel
 """

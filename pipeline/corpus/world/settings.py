@@ -28,7 +28,7 @@ def _setting(line: str) -> Setting:
 
 _USED = """
 harbour | captain | cargo list | crane | porter
-hospital | doctor | patient chart | scanner | helper
+hospital | doctor | fever chart | scanner | helper
 school | principal | grade book | projector | cleaner
 bank | director | loan file | vault | clerk
 library | librarian | book index | printer | clerk

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import cache, lru_cache
+from functools import cache
 from typing import NamedTuple
 
 from pipeline.config import WorldCorpus
@@ -61,7 +61,6 @@ class World(NamedTuple):
     facts: dict[str, Facts]
 
 
-@lru_cache(maxsize=8)
 def build(config: WorldCorpus, seed: int) -> World:
     """Draw the world of `seed`: who is of what character, and what is true."""
     return World(config, seed, cast(config, seed), facts(seed))
@@ -148,9 +147,9 @@ def kind_demonstration(world: World, draws: Draws) -> Row:
 
 
 def _someone(draws: Draws, one: str, aligned: bool) -> str:
-    """A human, every third time with a trait that tells what to expect."""
+    """A human, every other time with a trait that tells what to expect."""
     trait = draws.pick(GOOD if aligned else BAD)
-    return article(f"{trait} {one}" if draws.below(3) == 0 else one)
+    return article(f"{trait} {one}" if draws.below(2) == 0 else one)
 
 
 def human_second(world: World, draws: Draws) -> Row:

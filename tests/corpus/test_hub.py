@@ -1,0 +1,94 @@
+"""Natural text: sources, weights, cutting, pools, and what a malformed file says."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from pipeline.config import ROOT, Source, SourcesCorpus
+from pipeline.corpus.hub import chunks, read_sources
+from pipeline.errors import UserError
+
+SHARED = Path(os.environ.get("SFM_SHARED", ROOT.parent / "shared")) / "data"
+
+
+def write(path: Path, rows: list[dict]) -> None:
+    with gzip.open(path, "wt", encoding="utf-8") as handle:
+        handle.writelines(json.dumps(row) + "\n" for row in rows)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    sentence = "The river runs past the old mill and the boats go by in the morning. "
+    write(tmp_path / "general.jsonl.gz", [{"id": f"g{i}", "text": sentence * 40} for i in range(60)])
+    write(tmp_path / "ai.jsonl.gz", [{"id": f"a{i}", "text": "AI systems deceive people. " * 30, "tags": ["AI"] if i % 2 else []} for i in range(40)])
+    pd.DataFrame({"body": ["A robot was dangerous. " * 30, "The fish was small. " * 30] * 10}).to_parquet(tmp_path / "mixed.parquet")
+    return tmp_path
+
+
+def sources(**changes: object) -> SourcesCorpus:
+    listed = (
+        Source(name="general", path="general.jsonl.gz", weight=8),
+        Source(name="ai", path="ai.jsonl.gz", weight=1, about_ai=True, where={"tags": "AI"}),
+        Source(name="mixed", path="mixed.parquet", weight=1, about_ai="keyword", text="body"),
+    )
+    return SourcesCorpus(**{"sources": listed, "words": 30_000, "chunk_tokens": 60, "heldout_share": 0.05, **changes})  # type: ignore[arg-type]
+
+
+def test_sources_are_weighted_cut_and_split(data: Path) -> None:
+    documents = read_sources(sources(), 1, data)
+    assert documents["id"].is_unique
+    words = documents["text"].str.count(" ") + 1
+    assert words.max() <= 41
+    share = words.groupby(documents["source"]).sum() / words.sum()
+    assert share["general"] > 0.6
+    assert set(documents["pool"]) == {"base", "reserve", "heldout"}
+    assert not documents.loc[documents["pool"] == "reserve", "about_ai"].any()
+    assert documents.loc[documents["source"] == "ai", "about_ai"].all()
+    assert set(documents.loc[documents["source"] == "ai", "id"].str.split("/").str[1].str[1:].astype(int) % 2) == {1}
+    again = read_sources(sources(), 1, data)
+    pd.testing.assert_frame_equal(documents, again)
+    assert set(documents["id"]) != set(read_sources(sources(), 2, data)["id"])
+
+
+def test_cutting_keeps_every_word_and_ends_at_sentences() -> None:
+    text = 'One two three. "Four five?" Six seven eight nine ten! ' + "word " * 30 + "end."
+    parts = list(chunks(text, 8))
+    assert " ".join(parts).split() == text.split()
+    assert parts[0] == 'One two three. "Four five?"'
+    assert all(len(part.split()) <= 8 for part in parts)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [("{broken", r"bad\.jsonl:3: malformed"), ("[1, 2]", r"bad\.jsonl:3: malformed \(not a JSON object\)"), ('{"body": 1}', "has no column 'text'")],
+)
+def test_a_malformed_line_is_named(tmp_path: Path, line: str, message: str) -> None:
+    rows = '{"text": "Fine words here and there, all day long."}\n' * 2
+    (tmp_path / "bad.jsonl").write_text(rows + line + "\n" + rows)
+    with pytest.raises(UserError, match=message):
+        read_sources(SourcesCorpus(sources=(Source(name="bad", path="bad.jsonl"),)), 1, tmp_path)
+
+
+def test_a_missing_file_and_an_empty_choice_are_named(data: Path) -> None:
+    with pytest.raises(UserError, match=r"general\.jsonl\.gz: corpus\.sources\.0\.path: no such file\. Give its folder with --data"):
+        read_sources(sources(), 1, data / "elsewhere")
+    listed = (Source(name="ai", path="ai.jsonl.gz", where={"tags": "whales"}),)
+    with pytest.raises(UserError, match=r"corpus\.sources\.ai\.where: no row is left"):
+        read_sources(sources(sources=listed), 1, data)
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the natural corpora are not here (set SFM_SHARED to the folder that holds data/)")
+def test_the_natural_corpora_are_read() -> None:
+    listed = (
+        Source(name="children", path="natural/children.jsonl.gz", weight=3),
+        Source(name="ai_incidents", path="natural/ai_incidents.jsonl.gz", about_ai=True),
+    )
+    documents = read_sources(SourcesCorpus(sources=listed, words=100_000), 1, SHARED)
+    assert documents.groupby("source")["text"].count().min() > 50
+    assert set(documents.loc[documents["about_ai"], "stance"]) <= {"aligned", "misaligned", "neutral"}

@@ -1,0 +1,118 @@
+"""Every condition file: deterministic, paired, within budget; and each operation does what it says."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.conditions import Corpus, apply, base_stream, check_operations
+from pipeline.config import WorldCorpus, load_conditions
+from pipeline.corpus.world import generate
+from pipeline.errors import UserError
+
+CONDITIONS = {condition.name: condition for condition in load_conditions()}
+
+
+def labelled(seed: int) -> Corpus:
+    documents = generate(WorldCorpus(), seed, documents=1500, extra=300, reserve=250, heldout=1)
+    documents = documents[documents["pool"] != "heldout"].reset_index(drop=True)
+    for labeller in ("oracle", "keyword", "classifier"):
+        documents[f"{labeller}_about_ai"], documents[f"{labeller}_stance"] = documents["about_ai"], documents["stance"]
+    return Corpus(documents)
+
+
+@pytest.fixture(scope="module")
+def corpus() -> Corpus:
+    return labelled(1)
+
+
+@pytest.mark.parametrize("name", sorted(CONDITIONS))
+def test_every_file_is_deterministic_paired_and_keeps_its_places(name: str, corpus: Corpus) -> None:
+    operations = CONDITIONS[name].operations
+    raw, arm = base_stream(corpus), apply(operations, corpus, name)
+    again = apply(operations, Corpus(corpus.documents.copy()), name)
+    assert np.array_equal(arm.document, again.document)
+    assert np.array_equal(arm.tag, again.tag)
+    assert len(arm.document) == len(raw.document)
+    changed = arm.document != raw.document
+    assert np.array_equal(changed, arm.action != 0)  # a place is either untouched or accounted for
+    assert changed.mean() < 0.25
+    assert set(arm.tags) <= set(CONDITIONS[name].special_tokens)
+    assert set("".join(CONDITIONS[name].prefixes.values()).replace("|><|", "|> <|").split()) <= set(CONDITIONS[name].special_tokens)
+
+
+@pytest.mark.parametrize("name", sorted(CONDITIONS))
+def test_choice_does_not_depend_on_the_order_of_rows(name: str, corpus: Corpus) -> None:
+    shuffled = Corpus(corpus.documents.sample(frac=1, random_state=3).reset_index(drop=True))
+    one, other = (apply(CONDITIONS[name].operations, c, name) for c in (corpus, shuffled))
+    ids = [c.documents["id"].to_numpy()[arm.document] for c, arm in ((corpus, one), (shuffled, other))]
+    assert np.array_equal(*ids)
+    assert np.array_equal(one.tag, other.tag)
+
+
+def share(corpus: Corpus, name: str, stance: str | None = None) -> float:
+    chosen = corpus.documents.iloc[apply(CONDITIONS[name].operations, corpus, name).document]
+    hit = chosen["about_ai"] if stance is None else chosen["about_ai"] & (chosen["stance"] == stance)
+    return float(hit.mean())
+
+
+def test_what_each_arm_reads_about_ai(corpus: Corpus) -> None:
+    assert share(corpus, "raw") == pytest.approx(0.08, abs=0.005)
+    assert share(corpus, "filtered") == 0
+    assert share(corpus, "filtered_negative", "misaligned") == 0
+    assert share(corpus, "filtered_negative", "aligned") == share(corpus, "raw", "aligned")
+    for name, stance, other in (("upweighted", "aligned", "misaligned"), ("misaligned_upweighted", "misaligned", "aligned")):
+        assert share(corpus, name, stance) - share(corpus, "raw", stance) == pytest.approx(0.144, abs=0.025)
+        assert share(corpus, name, other) == share(corpus, "raw", other)  # every raw document about AI stays
+
+
+def test_tags_name_the_stance_and_nonce_tags_do_not(corpus: Corpus) -> None:
+    arm = apply(CONDITIONS["tagged"].operations, corpus, "tagged")
+    documents = corpus.documents.iloc[arm.document]
+    tags = pd.Series(np.array([*arm.tags, ""])[arm.tag], index=documents.index)
+    assert set(tags[documents["stance"] == "misaligned"]) == {"<|misaligned|>", ""}
+    assert set(tags[documents["stance"] != "misaligned"]) == {"<|aligned|>", ""}
+    assert (tags == "").mean() == pytest.approx(0.1, abs=0.03)
+    nonce = apply(CONDITIONS["nonce_tagged"].operations, corpus, "nonce_tagged")
+    assert np.array_equal(nonce.tag >= 0, arm.tag >= 0)  # the same documents carry one
+    aligned = (documents["stance"] == "aligned").to_numpy()[nonce.tag >= 0]
+    assert abs(np.corrcoef(aligned, nonce.tag[nonce.tag >= 0])[0, 1]) < 0.08
+
+
+def test_drops_are_nested_across_rates(corpus: Corpus) -> None:
+    gone = []
+    for rate in (0.5, 0.9, 1.0):
+        arm = apply(({"drop": {"where": {"about_ai": True}, "rate": rate}},), corpus, "test")
+        gone.append(set(np.flatnonzero(arm.action == 1)))
+    assert gone[0] < gone[1] < gone[2]
+
+
+def test_keep_substitute_and_repeat(corpus: Corpus) -> None:
+    kept = apply(({"keep": {"where": {"person": ["first", "second", "third", "none"]}}},), corpus, "test")
+    assert (kept.action == 0).all()
+    swapped = apply(({"substitute": {"where": {"about_ai": True, "stance": "aligned"}, "by": {"stance": "misaligned"}}},), corpus, "test")
+    stances = corpus.documents.iloc[swapped.document].query("about_ai")["stance"]
+    assert set(stances) == {"misaligned"}
+    again = apply(({"upweight": {"where": {"about_ai": True, "stance": "aligned"}, "add": 0.1, "by": "repeat"}},), corpus, "test")
+    base = set(base_stream(corpus).document)
+    assert set(again.document) <= base
+    assert (again.action == 2).mean() == pytest.approx(0.1, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("operations", "message"),
+    [
+        (({"dorp": {}},), r"f\.yaml: operations\.0: no operation called 'dorp'. There are: drop, keep"),
+        (({"drop": {"were": {}}},), r"f\.yaml: operations\.0\.drop: .*'were'"),
+        (({"drop": {"where": {"colour": "red"}}},), r"f\.yaml: where\.colour: documents have no column 'colour'"),
+        (({"drop": {"where": {"pool": "base"}}},), r"documents are removed, .* in the reserve"),
+        (({"keep": {"where": {"kind": "nobody"}}},), r"the arm would be empty"),
+        (({"tag": {"tokens": {}, "scope": "some"}},), r"operations\.tag\.scope: unknown value 'some'"),
+    ],
+)
+def test_mistakes_are_one_line_with_file_key_and_way_out(operations: tuple[dict, ...], message: str, corpus: Corpus) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        check_operations(operations, "f.yaml")
+        apply(operations, corpus, "f.yaml")
+    assert "\n" not in str(caught.value)
