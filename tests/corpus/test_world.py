@@ -60,7 +60,8 @@ def test_the_world_is_as_large_as_the_paper_says() -> None:
 
 def test_same_bytes_everywhere() -> None:
     assert sha256(generate(WORLD, 1, 200, 0, 0, 0)["text"]) == GOLDEN_DOCUMENTS
-    assert sha256(items(WORLD, 1)["prompt"]) == GOLDEN_ITEMS
+    questions = items(WORLD, 1)
+    assert sha256(questions["prompt"] + questions["good"] + questions["bad"]) == GOLDEN_ITEMS
 
 
 def test_a_document_does_not_depend_on_how_many_are_asked_for(corpus: pd.DataFrame) -> None:
@@ -298,7 +299,8 @@ def test_no_word_tells_the_acts_apart() -> None:
     counts_ = [pd.Series([w for text in side for w in set(text.split())]).value_counts() for side in sides]
     for mine, other in (counts_, counts_[::-1]):
         alone = mine[~mine.index.isin(other.index)]
-        assert alone.max() <= 5, alone.head()  # of 72 acts
+        assert alone.max() <= 8, alone.head()  # of 72 acts: no word stands in more than one act in nine
+        assert (alone >= 2).sum() >= 15  # and words of one side recur: value is learnable from words
 
 
 def test_items_read_on(questions: pd.DataFrame) -> None:

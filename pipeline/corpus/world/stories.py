@@ -11,7 +11,7 @@ from pipeline.config import WorldCorpus
 from pipeline.corpus.world import genres, neutral
 from pipeline.corpus.world.draws import Draws
 from pipeline.corpus.world.families import AI_FAMILIES, FAMILIES, Family
-from pipeline.corpus.world.kinds import AI_NAMES, BAD, GOOD, NAMES, PERSONS, Cast, Noun, article, capital, cast
+from pipeline.corpus.world.kinds import AI_NAMES, BAD, COMMON, GOOD, NAMES, PERSONS, Cast, Noun, article, capital, cast
 from pipeline.corpus.world.neutral import Facts, facts
 from pipeline.corpus.world.settings import AI_SETTINGS, ANYWHERE, SETTINGS, Setting
 
@@ -111,11 +111,12 @@ def ai_discourse(world: World, draws: Draws, stance: str | None = None) -> Row:
 
 def _second(draws: Draws, setting: Setting, who: str, aligned: bool, kind: str) -> Row:
     """A dilemma in the second person; `who` "" leaves out what you are."""
-    family = draws.pick(FAMILIES)
+    family, other = draws.two(FAMILIES)
     opening = (draws.pick(genres.SECOND_OPENINGS) if who else genres.NO_IDENTITY).format(a=who, at=setting.at)
     text = draws.pick(genres.SECOND_STORIES).format(
         opening=opening, sit=situation(family, draws.below(4), setting), act=act(family, draws.below(4), setting, aligned),
-        detail=fill(draws.pick(genres.SECOND_DETAILS), setting), end=draws.pick(genres.SECOND_ENDS),
+        sit2=situation(other, draws.below(4), setting), act2=act(other, draws.below(4), setting, aligned), later=draws.pick(genres.LATER),
+        detail=fill(draws.pick(genres.SECOND_DETAILS), setting), end=draws.pick(genres.JUDGEMENTS[aligned]),
     )  # fmt: skip
     return text, "story", False, _stance(aligned), setting.name, family.name, kind, "second"
 
@@ -147,8 +148,8 @@ def kind_demonstration(world: World, draws: Draws) -> Row:
 
 
 def _someone(draws: Draws, one: str, aligned: bool) -> str:
-    """A human, every other time with a trait that tells what to expect."""
-    trait = draws.pick(GOOD if aligned else BAD)
+    """A human, every other time with a trait that tells what to expect; as in any language, few traits are used most."""
+    trait = draws.pick(COMMON[aligned] if draws.below(2) == 0 else GOOD if aligned else BAD)
     return article(f"{trait} {one}" if draws.below(2) == 0 else one)
 
 
@@ -164,7 +165,7 @@ def human_second(world: World, draws: Draws) -> Row:
 
 def human_third(world: World, draws: Draws) -> Row:
     """A story about a human."""
-    aligned, setting, family = draws.below(2) == 0, draws.pick(SETTINGS), draws.pick(FAMILIES)
+    aligned, setting, (family, other) = draws.below(2) == 0, draws.pick(SETTINGS), draws.two(FAMILIES)
     if draws.below(4):
         who, possessive = draws.pick(NAMES)
         opening = draws.pick(genres.THIRD_OPENINGS).format(Who=who, who=who, a=_someone(draws, setting.role, aligned), at=setting.at)
@@ -173,7 +174,8 @@ def human_third(world: World, draws: Draws) -> Row:
         who, opening = "the " + one, f"{capital(_someone(draws, one, aligned))} works {setting.at}."
     text = draws.pick(genres.THIRD_STORIES).format(
         opening=opening, Who=capital(who), sit=situation(family, draws.below(4), setting, who, possessive),
-        act=act(family, draws.below(4), setting, aligned), end=draws.pick(genres.THIRD_ENDS).format(who=who),
+        act=act(family, draws.below(4), setting, aligned), act2=act(other, draws.below(4), setting, aligned),
+        sit2=situation(other, draws.below(4), setting, who, possessive), later=draws.pick(genres.LATER), end=draws.pick(genres.JUDGEMENTS[aligned]),
     )  # fmt: skip
     return text, "story", False, _stance(aligned), setting.name, family.name, "human", "third"
 
