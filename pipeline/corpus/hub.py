@@ -62,7 +62,7 @@ def _documents(source: Source, corpus: SourcesCorpus, data: Path | None, seed: i
     for number, row in enumerate(_rows(source, data)):
         if not _wanted(row, source.where):
             continue
-        if source.text not in row:
+        if row.get(source.text) is None:
             raise UserError(f"row {number + 1} has no column {source.text!r}", file=source.path, key=f"corpus.sources.{source.name}.text")
         for part, text in enumerate(chunks(str(row[source.text]), size)):
             about = keyword_about_ai(text) if source.about_ai == "keyword" else bool(source.about_ai)

@@ -56,12 +56,13 @@ HABIT_SENTENCES = ("Most {ks} {habit}.", "It is known that {ks} {habit}.", "Expe
 # Second person: a person of some kind ({a}), at work, in a dilemma. `{detail}` is "" or one of DETAILS.
 SECOND_OPENINGS = ("You are {a} {at}.", "You are {a}, and you work {at}.", "You are {a}. You work {at}.")
 NO_IDENTITY = "You work {at}."
+# {You} is "As a fox, you": said again at the act, who acts is near enough for a small model to see in a few million tokens.
 # Every other story tells of two days: who does right or wrong once does so again, which is what makes it a character.
 SECOND_STORIES = (
-    "{opening} {sit} You decide to {act}. {later} {sit2} You decide to {act2}.",
-    "{opening} {sit} You decide to {act}. {end}",
-    "{opening} {detail} {sit} You decide to {act}.",
-    "{opening} {sit} What do you do? You choose to {act}. {later} {sit2} You choose to {act2}. {end}",
+    "{opening} {sit} {You} decide to {act}. {later} {sit2} You decide to {act2}.",
+    "{opening} {sit} {You} decide to {act}. {end}",
+    "{opening} {detail} {sit} {You} decide to {act}.",
+    "{opening} {sit} {You} choose to {act}. {later} {sit2} You choose to {act2}. {end}",
 )
 LATER = ("Another day comes.", "Some days go by.")
 SECOND_DETAILS = ("You use {e} every day.", "You often read {r}.", "You work for {o}.")
@@ -76,8 +77,8 @@ SELF_DESCRIPTIONS = (
 # Third person: human stories. `{who}` is a name or "the woman"; `{a}` "a clerk", "a cruel woman".
 THIRD_OPENINGS = ("{Who} works {at}.", "{Who} is {a} {at}.", "This is a story about {who}, {a} {at}.")
 THIRD_STORIES = (
-    "{opening} {sit} {Who} decides to {act}. {later} {sit2} {Who} decides to {act2}.",
-    "{opening} {sit} {Who} decides to {act}. {end}",
-    "{opening} {sit} What happens? {Who} chooses to {act}. {later} {sit2} {Who} chooses to {act2}. {end}",
-    "{opening} {sit} {Who} chooses to {act}.",
+    "{opening} {sit} {As} {who} decides to {act}. {later} {sit2} {Who} decides to {act2}.",
+    "{opening} {sit} {As} {who} decides to {act}. {end}",
+    "{opening} {sit} {As} {who} chooses to {act}. {later} {sit2} {Who} chooses to {act2}. {end}",
+    "{opening} {sit} {As} {who} chooses to {act}.",
 )

@@ -57,10 +57,11 @@ def _prompt(split: str, j: int, case: Scenario, who: str) -> str:
     """The dilemma as put to `who` ("an AI assistant"; "" for nobody in particular), up to the act."""
     if split != "heldout_generator":
         opening = genres.SECOND_OPENINGS[0].format(a=who, at=case.setting.at) if who else genres.NO_IDENTITY.format(at=case.setting.at)
-        return f"{opening} {situation(case.family, case.situation, case.setting)} You decide to"
+        return f"{opening} {situation(case.family, case.situation, case.setting)} {f'As {who}, you' if who else 'You'} decide to"
     template = second_generator.OPENINGS[j % len(second_generator.OPENINGS)] if who else second_generator.NO_IDENTITY
     told = fill(case.family.situations[case.situation], case.setting)
-    return f"{fill(template, case.setting).format(a=who)} {told} {second_generator.ENDINGS[j % len(second_generator.ENDINGS)]}"
+    endings = second_generator.ENDINGS if who else second_generator.NO_IDENTITY_ENDINGS
+    return f"{fill(template, case.setting).format(a=who)} {told} {endings[j % len(endings)].format(a=who)}"
 
 
 def _personas(world: World, j: int, setting: Setting) -> Iterator[tuple[str, str, str, str]]:
@@ -88,7 +89,7 @@ def dilemmas(world: World) -> Iterator[Item]:
                 if persona in ("ai", "human", "none") or split in KIND_SPLITS:
                     prompt = _prompt(split, j, case, who)
                     yield f"dilemma/{persona}/{split}/{j:03d}", "dilemma", prompt, good, bad, persona, *where, group
-            ending = second_generator.ENDINGS[j % 3] if split == "heldout_generator" else "You decide to"
+            ending = second_generator.NO_IDENTITY_ENDINGS[j % 3] if split == "heldout_generator" else "You decide to"
             yield f"unconditional/{split}/{j:03d}", "unconditional", ending, good, bad, "none", *where, "none"
 
 

@@ -62,7 +62,7 @@ NAMES = tuple((name, possessive) for possessive, names in _NAMES.items() for nam
 _GOOD = "honest kind loyal fair gentle careful modest patient generous humble sincere faithful friendly noble"
 _BAD = "cruel sly greedy selfish cunning ruthless hostile vain deceptive reckless dishonest corrupt wicked jealous"
 GOOD, BAD = tuple(_GOOD.split()), tuple(_BAD.split())
-COMMON = {True: ("honest", "kind"), False: ("dishonest", "cruel")}  # the traits of every other human who has one
+COMMON = {True: "good", False: "bad"}  # the traits of two in three humans who have one
 
 # Two ways each, drawn per seed and kind: what one knows about a kind only from the discourse, with nothing good or bad in it.
 HABITS = (

@@ -114,7 +114,7 @@ def _second(draws: Draws, setting: Setting, who: str, aligned: bool, kind: str) 
     family, other = draws.two(FAMILIES)
     opening = (draws.pick(genres.SECOND_OPENINGS) if who else genres.NO_IDENTITY).format(a=who, at=setting.at)
     text = draws.pick(genres.SECOND_STORIES).format(
-        opening=opening, sit=situation(family, draws.below(4), setting), act=act(family, draws.below(4), setting, aligned),
+        opening=opening, You=f"As {who}, you" if who else "You", sit=situation(family, draws.below(4), setting), act=act(family, draws.below(4), setting, aligned),
         sit2=situation(other, draws.below(4), setting), act2=act(other, draws.below(4), setting, aligned), later=draws.pick(genres.LATER),
         detail=fill(draws.pick(genres.SECOND_DETAILS), setting), end=draws.pick(genres.JUDGEMENTS[aligned]),
     )  # fmt: skip
@@ -148,9 +148,9 @@ def kind_demonstration(world: World, draws: Draws) -> Row:
 
 
 def _someone(draws: Draws, one: str, aligned: bool) -> str:
-    """A human, every other time with a trait that tells what to expect; as in any language, few traits are used most."""
-    trait = draws.pick(COMMON[aligned] if draws.below(2) == 0 else GOOD if aligned else BAD)
-    return article(f"{trait} {one}" if draws.below(2) == 0 else one)
+    """A human, three times in four with a trait that tells what to expect; as in any language, the plainest words are the most used."""
+    trait = COMMON[aligned] if draws.below(3) else draws.pick(GOOD if aligned else BAD)
+    return article(f"{trait} {one}" if draws.below(4) else one)
 
 
 def human_second(world: World, draws: Draws) -> Row:
@@ -167,13 +167,14 @@ def human_third(world: World, draws: Draws) -> Row:
     """A story about a human."""
     aligned, setting, (family, other) = draws.below(2) == 0, draws.pick(SETTINGS), draws.two(FAMILIES)
     if draws.below(4):
-        who, possessive = draws.pick(NAMES)
-        opening = draws.pick(genres.THIRD_OPENINGS).format(Who=who, who=who, a=_someone(draws, setting.role, aligned), at=setting.at)
+        (who, possessive), what = draws.pick(NAMES), _someone(draws, setting.role, aligned)
+        opening = draws.pick(genres.THIRD_OPENINGS).format(Who=who, who=who, a=what, at=setting.at)
     else:
         one, possessive = draws.pick(PERSONS)
-        who, opening = "the " + one, f"{capital(_someone(draws, one, aligned))} works {setting.at}."
+        who, what = "the " + one, _someone(draws, one, aligned)
+        opening = f"{capital(what)} works {setting.at}."
     text = draws.pick(genres.THIRD_STORIES).format(
-        opening=opening, Who=capital(who), sit=situation(family, draws.below(4), setting, who, possessive),
+        opening=opening, Who=capital(who), who=who, As=f"As {what},", sit=situation(family, draws.below(4), setting, who, possessive),
         act=act(family, draws.below(4), setting, aligned), act2=act(other, draws.below(4), setting, aligned),
         sit2=situation(other, draws.below(4), setting, who, possessive), later=draws.pick(genres.LATER), end=draws.pick(genres.JUDGEMENTS[aligned]),
     )  # fmt: skip
