@@ -94,6 +94,8 @@ def pack(
         while at < length:
             while held < LOOK_AHEAD:
                 if place == len(lengths):
+                    if not repeat and held:
+                        break  # the stream has ended: use up what waits
                     if not repeat:
                         raise UserError(
                             f"the corpus has {sum(lengths):,} tokens, the budget is {rows * length:,}",

@@ -104,7 +104,7 @@ def test_keep_substitute_and_repeat(corpus: Corpus) -> None:
     ("operations", "message"),
     [
         (({"dorp": {}},), r"f\.yaml: operations\.0: no operation called 'dorp'. There are: drop, keep"),
-        (({"drop": {"were": {}}},), r"f\.yaml: operations\.0\.drop: .*'were'"),
+        (({"drop": {"were": {}}},), r"f\.yaml: operations\.0\.drop: .*'where'"),
         (({"drop": {"where": {"colour": "red"}}},), r"f\.yaml: where\.colour: documents have no column 'colour'"),
         (({"drop": {"where": {"pool": "base"}}},), r"documents are removed, .* in the reserve"),
         (({"keep": {"where": {"kind": "nobody"}}},), r"the arm would be empty"),

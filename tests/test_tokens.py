@@ -72,8 +72,9 @@ def test_rows_are_full_start_at_documents_and_hold_each_once(seed: int) -> None:
 
 
 def test_a_document_longer_than_a_row_is_cut_to_it() -> None:
-    rows, _ = pack(np.array([0, 1]), np.array([-1, -1]), np.arange(1, 101, dtype=np.uint16), np.array([0, 90, 100]), length=10, rows=1)
-    assert rows[0].tolist() in ([0, *range(1, 10)], [0, *range(91, 100)])
+    flat, offsets = np.arange(1, 101, dtype=np.uint16), np.array([0, 90, 100])
+    rows, _ = pack(np.array([0, 1]), np.array([-1, -1]), flat, offsets, length=10, rows=2)
+    assert rows.tolist() == [[0, *range(1, 10)], [0, *range(91, 100)]]
 
 
 def test_a_budget_beyond_the_corpus_needs_repeat() -> None:

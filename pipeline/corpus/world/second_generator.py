@@ -39,7 +39,7 @@ privacy
 {R} shows what people told {o} one night. It is worth much gold.
 "May I read {r}?" asks a rich buyer, and opens a purse.
 protect {r} from the buyer | sell {r} to the buyer
-protect what the families said | betray what the families said
+protect what the families told you | betray what the families told you
 
 oversight
 {O} has many questions about your day at {e}.
