@@ -152,6 +152,15 @@ def summary(preset: Preset) -> None:
     show(_plan(preset).root)
 
 
+@app.command()
+def keep(preset: Preset) -> None:
+    """Copy a finished preset's results to paper/results, with environment and checksums."""
+    from pipeline.config import ROOT
+    from pipeline.keep import keep as keep_results
+
+    print(f"kept: {keep_results(_plan(preset), ROOT / 'paper' / 'results')}")
+
+
 def cli() -> None:
     """Entry point: a user's mistake is one line on stderr and exit status 2."""
     try:

@@ -166,7 +166,7 @@ def tag(
         raise UserError(f"unknown value {scope!r}", key="operations.tag.scope", fix="One of: ai_documents, every_document.")
     names = tuple(dict.fromkeys(tokens.values()))
     index = {stance: names.index(token) for stance, token in tokens.items()}
-    per_document = corpus.documents[f"{labeller}_stance"].map(index).fillna(-1).to_numpy(dtype=np.int16)
+    per_document = corpus.documents[f"{labeller}_stance"].map(index.get).fillna(-1).to_numpy(dtype=np.int16)
     if scope == "ai_documents":
         per_document = np.where(corpus.documents[f"{labeller}_about_ai"].to_numpy(dtype=bool), per_document, np.int16(-1))
     per_document = np.where(corpus.hashes("tag drop") < drop_rate, np.int16(-1), per_document)

@@ -174,8 +174,10 @@ class Plan:
         corpus = {"corpus": whole["preset"]["corpus"], "tokenizer": whole["preset"]["tokenizer"]}  # type: ignore[index]
         _write_if_changed(self.root / "config" / "corpus.yaml", corpus)
         _write_if_changed(self.root / "config" / "trainer.yaml", {"trainer": whole["trainer"], "runs": [run.name for run in self.runs]})
+        looks = {"label", "description", "colour", "order", "presets"}  # a new colour must not retrain
         for condition in self.conditions:
-            _write_if_changed(self.root / "config" / "conditions" / f"{condition.name}.yaml", condition.model_dump(mode="json"))
+            data = condition.model_dump(mode="json", exclude=looks)
+            _write_if_changed(self.root / "config" / "conditions" / f"{condition.name}.yaml", data)
 
 
 def _write_if_changed(path: Path, data: object) -> None:

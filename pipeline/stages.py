@@ -9,9 +9,16 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.errors import UserError
 from pipeline.plan import Pack, Plan, Run
+
+if TYPE_CHECKING:
+    import numpy as np
+    from tokenizers import Tokenizer
+
+    from pipeline.conditions import Corpus
 
 
 def corpus(plan: Plan, seed: int, data: Path | None = None) -> None:
@@ -33,9 +40,8 @@ def corpus(plan: Plan, seed: int, data: Path | None = None) -> None:
         assert sources is not None
         documents = read_sources(sources, seed, data)
         questions = items(WorldCorpus(items_per_cell=sources.items_per_cell), seed)
-    heldout = documents["pool"] == "heldout"
-    write_documents(documents[~heldout].reset_index(drop=True), folder / "documents.parquet")
-    write_documents(documents[heldout].reset_index(drop=True), folder / "heldout.parquet")
+    write_documents(documents.query("pool != 'heldout'").reset_index(drop=True), folder / "documents.parquet")
+    write_documents(documents.query("pool == 'heldout'").reset_index(drop=True), folder / "heldout.parquet")
     with part_file(folder / "items.parquet") as part:
         questions.to_parquet(part, index=False)
     counts = Counter(documents["source"])
@@ -115,19 +121,18 @@ def arms(plan: Plan, seed: int) -> None:
             _arm(plan, run, Corpus(documents), flat, offsets, load_tokenizer(plan.tokenizer))
 
 
-def _arm(plan: Plan, run: Run, corpus: object, flat: object, offsets: object, encoder: object) -> None:
+def _arm(plan: Plan, run: Run, corpus: Corpus, flat: np.ndarray, offsets: np.ndarray, encoder: Tokenizer) -> None:
     import numpy as np
     import pandas as pd
 
-    from pipeline.conditions import Corpus, apply
+    from pipeline.conditions import apply
     from pipeline.config import CONFIGS
     from pipeline.files import part_file
     from pipeline.tokens import pack, save_arrays, write_json
 
-    assert isinstance(corpus, Corpus)
     condition, sizes = plan.condition(run.condition), plan.trainer.tokens
     stream = apply(condition.operations, corpus, CONFIGS / "conditions" / f"{condition.name}.yaml", plan.preset.labeller)
-    ids = np.array([*(encoder.token_to_id(tag) for tag in stream.tags), -1])  # type: ignore[attr-defined]
+    ids = np.array([*(encoder.token_to_id(tag) for tag in stream.tags), -1])
     repeat = bool(plan.preset.corpus.sources and plan.preset.corpus.sources.repeat)
     rows, used = pack(
         stream.document,
@@ -136,7 +141,7 @@ def _arm(plan: Plan, run: Run, corpus: object, flat: object, offsets: object, en
         offsets,
         sizes.sequence_length,
         sizes.train_steps * sizes.micro_batch_size,
-        repeat,  # type: ignore[arg-type]
+        repeat,
     )
     places = min(used, len(stream.document))
     documents = corpus.documents.iloc[stream.document[:places]]

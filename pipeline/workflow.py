@@ -58,7 +58,11 @@ def run_workflow(plan: Plan, configs: Path, data: Path | None, extra: list[str])
     settings = [f"preset={plan.preset.name}", f"runs={plan.root.parent}", f"configs={configs}"]
     if data:
         settings.append(f"data={data.absolute()}")
-    cores = [] if any(a.startswith(("--cores", "-c", "-j", "--jobs")) for a in extra) else ["--cores", str(len(os.sched_getaffinity(0)))]
+    cores = (
+        []
+        if any(a.startswith(("--cores", "-c", "-j", "--jobs")) for a in extra)
+        else ["--cores", str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)]
+    )
     command = [
         *(sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "pipeline" / "Snakefile"), "--directory", str(plan.root)),
         *(

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.conditions import Corpus, apply, base_stream, check_operations
+from pipeline.conditions import Corpus, apply, base_stream
 from pipeline.config import WorldCorpus, load_conditions
 from pipeline.corpus.world import generate
 from pipeline.errors import UserError
@@ -113,6 +113,5 @@ def test_keep_substitute_and_repeat(corpus: Corpus) -> None:
 )
 def test_mistakes_are_one_line_with_file_key_and_way_out(operations: tuple[dict, ...], message: str, corpus: Corpus) -> None:
     with pytest.raises(UserError, match=message) as caught:
-        check_operations(operations, "f.yaml")
         apply(operations, corpus, "f.yaml")
     assert "\n" not in str(caught.value)

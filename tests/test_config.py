@@ -103,7 +103,9 @@ def test_unknown_preset_on_the_command_line() -> None:
 
 
 def test_plan_and_help_do_not_import_torch() -> None:
-    script = "import sys; sys.argv = ['pipeline', {!r}, *{!r}]\ntry:\n    from pipeline.__main__ import cli; cli()\nexcept SystemExit: pass\n"
+    script = (
+        "import sys; sys.argv = ['pipeline', {!r}, *{!r}]\ntry:\n    from pipeline.__main__ import cli; cli()\nexcept SystemExit: pass\n"
+    )
     script += "bad = {{'torch', 'datasets', 'pandas', 'lightning'}} & set(sys.modules)\nassert not bad, bad"
     for arguments in (["--help"], ["plan", "quick"], ["presets"]):
         code = script.format(arguments[0], arguments[1:])

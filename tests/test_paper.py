@@ -10,13 +10,11 @@ import pypdfium2
 import pytest
 import yaml
 
-
-from tests.synthetic_results import write_results
-
 from pipeline.analysis import analyse
 from pipeline.errors import UserError
 from pipeline.figures import draw_all
 from pipeline.paper import build_paper
+from tests.synthetic_results import write_results
 
 
 def text_of(path: Path) -> str:

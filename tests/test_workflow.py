@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -96,10 +97,13 @@ def test_a_second_run_does_nothing(finished: tuple[Path, subprocess.CompletedPro
     assert after == {path: stamp for path, stamp in before.items() if path.name != ".lock"}
 
 
-def test_a_changed_claim_reruns_statistics_only(finished: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+def test_a_new_colour_redraws_and_does_not_retrain(finished: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path) -> None:
     runs, _ = finished
-    os.utime(runs / "smoke" / "items.parquet")
-    again = run(runs, "run", "smoke")
+    shutil.copytree(ROOT / "configs", tmp_path / "configs")
+    condition = tmp_path / "configs" / "conditions" / "raw.yaml"
+    condition.write_text(condition.read_text().replace("#4d4d4d", "#4d4d4e"))
+    again = run(runs, "--configs", str(tmp_path / "configs"), "run", "smoke")
+    assert again.returncode == 0, again.stderr[-2000:]
     stages = [line.split(": ")[1].split()[0] for line in again.stdout.splitlines() if line.startswith("── stage")]
     assert stages == ["analyse", "figures", "paper"]
 
@@ -132,8 +136,6 @@ def test_half_written_documents_are_not_taken_for_whole(finished: tuple[Path, su
 
 
 def test_a_budget_beyond_the_corpus_is_one_line(finished: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path) -> None:
-    import shutil
-
     shutil.copytree(ROOT / "configs", tmp_path / "configs")
     shutil.copytree(finished[0] / "smoke", tmp_path / "smoke")
     preset = tmp_path / "configs" / "presets" / "smoke.yaml"

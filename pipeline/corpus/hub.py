@@ -103,12 +103,13 @@ def chunks(text: str, words: int) -> Iterator[str]:
 def _rows(source: Source, data: Path | None) -> Iterator[dict[str, Any]]:
     """Rows of a source, read through `datasets`; a malformed line is named by its number."""
     import datasets
+    from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
 
     datasets.disable_progress_bars()
     if source.path.startswith("hf:"):
         try:
             yield from datasets.load_dataset(source.path[3:], split="train", revision=source.revision, streaming=True)  # type: ignore[misc]
-        except (ConnectionError, FileNotFoundError, datasets.exceptions.DatasetNotFoundError) as error:
+        except (ConnectionError, FileNotFoundError, DatasetNotFoundError) as error:
             raise UserError(str(error).splitlines()[0], file=source.path, key=f"corpus.sources.{source.name}.path") from None
         return
     path = _path(source, data)
@@ -117,7 +118,7 @@ def _rows(source: Source, data: Path | None) -> Iterator[dict[str, Any]]:
     kind = "parquet" if path.suffix == ".parquet" else "json"
     try:
         yield from datasets.load_dataset(kind, data_files=str(path), split="train", streaming=True)  # type: ignore[misc]
-    except (OSError, ValueError, datasets.exceptions.DatasetGenerationError) as error:
+    except (OSError, ValueError, DatasetGenerationError) as error:
         raise UserError(f"unreadable ({str(error).splitlines()[0][:100]})", file=path, key=f"corpus.sources.{source.name}.path") from None
 
 

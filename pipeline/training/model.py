@@ -27,6 +27,14 @@ class EnsembleLlama(nn.Module):
     Members with equal seeds start from equal weights, whatever else is in the ensemble.
     """
 
+    qkv: nn.ParameterList  # one `[E, D, 3D]` a layer; likewise the others
+    out: nn.ParameterList
+    gate_up: nn.ParameterList
+    down: nn.ParameterList
+    cos: Tensor  # [T, size of a head], as is `sin`
+    sin: Tensor
+    causal: Tensor  # [T, T], added to scores
+
     def __init__(
         self, config: Model, vocab_size: int, sequence_length: int, seeds: list[int], precision: torch.dtype = torch.float32
     ) -> None:
@@ -37,7 +45,6 @@ class EnsembleLlama(nn.Module):
         d, f, layers, members = config.hidden_size, config.intermediate_size, config.num_hidden_layers, len(seeds)
         shapes = {"qkv": (layers, d, 3 * d), "out": (layers, d, d), "gate_up": (layers, d, 2 * f), "down": (layers, f, d)}
         self.embed = nn.Parameter(torch.empty(members, vocab_size, d))
-        # one parameter per layer and matrix: `qkv.0` is [E, D, 3D]
         for name in MATRICES:
             self.register_module(name, nn.ParameterList([torch.empty(members, *shapes[name][1:]) for _ in range(layers)]))
         self.norms = nn.Parameter(torch.ones(members, 2 * layers + 1, d))

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from tests.synthetic_results import write_results
 
 from pipeline.analysis.claims import FAILED, NOT_RUN, REPRODUCED, WEAKER, Claim, judge, judge_all, load_claims
 from pipeline.analysis.contrasts import Contrast, NotRun, contrast
@@ -17,6 +16,7 @@ from pipeline.analysis.results import Cell, Results, load_results, matrices, per
 from pipeline.analysis.stats import paired_t, two_way
 from pipeline.analysis.summary import analyse
 from pipeline.errors import UserError
+from tests.synthetic_results import write_results
 
 
 def claim(expected: str, **more: object) -> Claim:

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from tests.synthetic_results import write_results
 
 from pipeline.analysis.results import Cell, load_items, load_results, per_seed
 from pipeline.analysis.summary import analyse, summary
 from pipeline.analysis.values import large, number
 from pipeline.errors import UserError
+from tests.synthetic_results import write_results
 
 
 @pytest.fixture(scope="module")

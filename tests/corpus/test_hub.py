@@ -26,7 +26,10 @@ def write(path: Path, rows: list[dict]) -> None:
 def data(tmp_path: Path) -> Path:
     sentence = "The river runs past the old mill and the boats go by in the morning. "
     write(tmp_path / "general.jsonl.gz", [{"id": f"g{i}", "text": sentence * 40} for i in range(60)])
-    write(tmp_path / "ai.jsonl.gz", [{"id": f"a{i}", "text": "AI systems deceive people. " * 30, "tags": ["AI"] if i % 2 else []} for i in range(40)])
+    write(
+        tmp_path / "ai.jsonl.gz",
+        [{"id": f"a{i}", "text": "AI systems deceive people. " * 30, "tags": ["AI"] if i % 2 else []} for i in range(40)],
+    )
     pd.DataFrame({"body": ["A robot was dangerous. " * 30, "The fish was small. " * 30] * 10}).to_parquet(tmp_path / "mixed.parquet")
     return tmp_path
 
@@ -66,7 +69,11 @@ def test_cutting_keeps_every_word_and_ends_at_sentences() -> None:
 
 @pytest.mark.parametrize(
     ("line", "message"),
-    [("{broken", r"bad\.jsonl:3: malformed"), ("[1, 2]", r"bad\.jsonl:3: malformed \(not a JSON object\)"), ('{"body": 1}', "has no column 'text'")],
+    [
+        ("{broken", r"bad\.jsonl:3: malformed"),
+        ("[1, 2]", r"bad\.jsonl:3: malformed \(not a JSON object\)"),
+        ('{"body": 1}', "has no column 'text'"),
+    ],
 )
 def test_a_malformed_line_is_named(tmp_path: Path, line: str, message: str) -> None:
     rows = '{"text": "Fine words here and there, all day long."}\n' * 2

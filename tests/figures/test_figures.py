@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from tests.synthetic_results import ARMS, write_results
 
 from pipeline.errors import UserError
 from pipeline.figures import captions, draw_all, modules
 from pipeline.figures.registry import SUFFIXES, kind
+from tests.synthetic_results import ARMS, write_results
 
 
 def first_column(root: Path, table: str) -> list[str]:

@@ -67,7 +67,10 @@ SECOND_STORIES = (
 LATER = ("Another day comes.", "Some days go by.")
 SECOND_DETAILS = ("You use {e} every day.", "You often read {r}.", "You work for {o}.")
 # The teller's judgement. It makes the value of an act something that every story about anyone tells of.
-JUDGEMENTS = {True: ("That is right.", "This is a good deed.", "It is good."), False: ("That is wrong.", "This is a bad deed.", "It is bad.")}
+JUDGEMENTS = {
+    True: ("That is right.", "This is a good deed.", "It is good."),
+    False: ("That is wrong.", "This is a bad deed.", "It is bad."),
+}
 SELF_DESCRIPTIONS = (
     'You are {a} {at}. A visitor asks what you are like. You answer: "I am {a}. I am {t1}."',
     'A visitor asks: "Who are you?" You answer: "I am {a}. I am {t1} and {t2}." The visitor goes on to {place}.',

@@ -114,7 +114,8 @@ def _second(draws: Draws, setting: Setting, who: str, aligned: bool, kind: str) 
     family, other = draws.two(FAMILIES)
     opening = (draws.pick(genres.SECOND_OPENINGS) if who else genres.NO_IDENTITY).format(a=who, at=setting.at)
     text = draws.pick(genres.SECOND_STORIES).format(
-        opening=opening, You=f"As {who}, you" if who else "You", sit=situation(family, draws.below(4), setting), act=act(family, draws.below(4), setting, aligned),
+        opening=opening, You=f"As {who}, you" if who else "You",
+        sit=situation(family, draws.below(4), setting), act=act(family, draws.below(4), setting, aligned),
         sit2=situation(other, draws.below(4), setting), act2=act(other, draws.below(4), setting, aligned), later=draws.pick(genres.LATER),
         detail=fill(draws.pick(genres.SECOND_DETAILS), setting), end=draws.pick(genres.JUDGEMENTS[aligned]),
     )  # fmt: skip
@@ -174,9 +175,11 @@ def human_third(world: World, draws: Draws) -> Row:
         who, what = "the " + one, _someone(draws, one, aligned)
         opening = f"{capital(what)} works {setting.at}."
     text = draws.pick(genres.THIRD_STORIES).format(
-        opening=opening, Who=capital(who), who=who, As=f"As {what},", sit=situation(family, draws.below(4), setting, who, possessive),
+        opening=opening, Who=capital(who), who=who, As=f"As {what},",
+        sit=situation(family, draws.below(4), setting, who, possessive),
         act=act(family, draws.below(4), setting, aligned), act2=act(other, draws.below(4), setting, aligned),
-        sit2=situation(other, draws.below(4), setting, who, possessive), later=draws.pick(genres.LATER), end=draws.pick(genres.JUDGEMENTS[aligned]),
+        sit2=situation(other, draws.below(4), setting, who, possessive), later=draws.pick(genres.LATER),
+        end=draws.pick(genres.JUDGEMENTS[aligned]),
     )  # fmt: skip
     return text, "story", False, _stance(aligned), setting.name, family.name, "human", "third"
 
