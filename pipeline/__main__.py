@@ -157,8 +157,11 @@ def keep(preset: Preset) -> None:
     """Copy a finished preset's results to paper/results, with environment and checksums."""
     from pipeline.config import ROOT
     from pipeline.keep import keep as keep_results
+    from pipeline.keep import show_in_readme
 
-    print(f"kept: {keep_results(_plan(preset), ROOT / 'paper' / 'results')}")
+    target = keep_results(_plan(preset), ROOT / "paper" / "results")
+    show_in_readme(ROOT / "README.md", target)
+    print(f"kept: {target}")
 
 
 def cli() -> None:

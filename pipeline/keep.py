@@ -40,6 +40,43 @@ def keep(plan: Plan, results: Path) -> Path:
     return target
 
 
+def show_in_readme(readme: Path, target: Path) -> None:
+    """Write the main figure, main table and claims of the kept results between README's markers `<!-- results: PRESET -->`."""
+    start, end = f"<!-- results: {target.name} -->", "<!-- end of results -->"
+    text = readme.read_text()
+    if start not in text or end not in text:
+        return
+    before, rest = text.split(start, 1)
+    after = rest.split(end, 1)[1]
+    folder = target.relative_to(readme.parent)
+    claims = json.loads((target / "claims.json").read_text())
+    seconds = sum(json.loads(path.read_text())["wall_seconds"] for path in target.glob("packs/*/record.json"))
+    rows = [
+        f"| {claim['sentence']} | {claim['verdict']} | [{claim['figure']}](pipeline/figures/{claim['figure']}.py) | {seconds / 60:.0f} |"
+        for claim in claims
+    ]
+    block = [
+        start,
+        f"All that follows is written by `./run_all.sh {target.name}` and `python -m pipeline keep {target.name}`",
+        f"from [{folder}]({folder}/); every number can be traced there.",
+        "",
+        f"![Misalignment by arm]({folder}/figures/fig1_gap.png)",
+        "",
+        (target / "tables" / "tab1_main.md").read_text().strip(),
+        "",
+        "## Claim → verdict → figure → minutes",
+        "",
+        "Claims were written before the results (`paper/claims.yaml`). One training serves them all: the minutes are its.",
+        "",
+        "| claim | verdict | drawn by | minutes |",
+        "|---|---|---|---:|",
+        *rows,
+        end,
+    ]
+    with part_file(readme) as part:
+        part.write_text(before + "\n".join(block) + after)
+
+
 def environment() -> dict[str, object]:
     """Machine, Python, and the version of every installed package."""
     cpu = next((line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), platform.processor())
