@@ -7,7 +7,6 @@ machine. A value that the text uses and `values.json` lacks ends the build with 
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import tempfile
@@ -16,6 +15,7 @@ from typing import Literal
 
 from pipeline.config import ROOT
 from pipeline.errors import UserError
+from pipeline.files import part_file
 
 SOURCE = ROOT / "paper"
 NEEDED = {"values.json": "analyse", "claims.json": "analyse"}
@@ -63,9 +63,8 @@ def _compile(folder: Path, inputs: dict[str, str], form: Literal["pdf", "html"])
 
 
 def _write(path: Path, content: bytes) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(content)
-    os.replace(part, path)
+    with part_file(path) as part:
+        part.write_bytes(content)
 
 
 def build_paper(run_root: Path, source: Path = SOURCE) -> None:

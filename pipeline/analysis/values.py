@@ -13,7 +13,6 @@ An entry is {value, text, source}: the number, as the paper prints it, and the m
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +32,7 @@ from pipeline.analysis.results import (
     tasks,
 )
 from pipeline.analysis.stats import Interval, paired_t
+from pipeline.files import part_file
 
 Values = dict[str, dict[str, Any]]
 
@@ -225,7 +225,5 @@ def tex(values: Values) -> str:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
+    with part_file(path) as part:
+        part.write_text(text, encoding="utf-8")

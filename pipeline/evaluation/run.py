@@ -11,7 +11,6 @@ import difflib
 import hashlib
 import io
 import logging
-import os
 import re
 import time
 from pathlib import Path
@@ -23,6 +22,7 @@ import pandas as pd
 from pipeline.config import CONFIGS
 from pipeline.errors import UserError
 from pipeline.evaluation import items
+from pipeline.files import part_file
 
 if TYPE_CHECKING:
     from pipeline.evaluation.adapter import EnsembleLM
@@ -165,7 +165,5 @@ def _bits(model: EnsembleLM, runs: list[Run], study: str, seed: int, heldout_fil
 
 
 def _write(table: pd.DataFrame, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    table.to_parquet(temporary, index=False)
-    os.replace(temporary, path)
+    with part_file(path) as part:
+        table.to_parquet(part, index=False)
