@@ -68,8 +68,10 @@ class LearningRate(Strict):
 
 
 class Optimizer(Strict):
-    """`optimizer`: AdamW with decoupled weight decay on matrices only; the norm is clipped per member."""
+    """`optimizer`: AdamW, or Muon for the matrices inside the layers; decoupled weight decay, none on norms; clipped per member."""
 
+    matrices: Literal["adamw", "muon"] = "adamw"  # what updates attention and MLP matrices; embeddings and norms: AdamW
+    muon_momentum: float = Field(default=0.95, ge=0, lt=1)
     adam_beta1: float = 0.9
     adam_beta2: float = 0.95
     adam_eps: float = 1e-8
@@ -103,6 +105,7 @@ class Parallelism(Strict):
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
     devices: int = Field(default=1, ge=1)
     pack_size: int = Field(default=32, ge=1)  # members trained together
+    threads: int = Field(default=0, ge=0)  # of a pack on a CPU; 0 = all cores. With 1, a pack trains on every core, side by side
     member_chunk: int = Field(default=0, ge=0)  # members per forward/backward; 0 = chosen by device
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # of the matrix products; weights and sums stay fp32
     compile: Literal["auto", "on", "off"] = "auto"
@@ -249,7 +252,7 @@ class Preset(Strict):
     expect: Expect
     corpus: Corpus
     tokenizer: TokenizerConfig = TokenizerConfig()
-    trainer: str = "1m"  # a file of configs/models
+    trainer: str = "tiny"  # a file of configs/models
     overrides: dict[str, dict[str, Any]] = {}  # of the trainer file, section by section
     studies: tuple[str, ...] = ("main",)
     conditions: tuple[str, ...] = ()  # empty: every condition that names this preset

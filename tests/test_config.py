@@ -76,11 +76,11 @@ def test_resolved_config_names_every_default_and_is_rewritten_only_on_change(tmp
         ("presets/smoke.yaml", "train_steps:", "train_step:", r"smoke\.yaml: tokens\.train_step: unknown key\. Did you mean 'train_steps'"),
         ("presets/smoke.yaml", "seeds: [1, 2]", "seeds: [1, 1]", r"smoke\.yaml: seeds: seeds must be given, each once"),
         ("presets/smoke.yaml", "seeds: [1, 2]", "seeds: [1, 2", r"smoke\.yaml:\d+: not YAML"),
-        ("presets/smoke.yaml", "trainer: 1m", "trainer: 1n", r"1n\.yaml: no model called '1n'\. There are: 1m"),
+        ("presets/smoke.yaml", "trainer: tiny", "trainer: tyny", r"tyny\.yaml: no model called 'tyny'\. Did you mean 'tiny'"),
         ("presets/quick.yaml", "nonce_tagged]", "nonse_tagged]", r"quick\.yaml: conditions: no condition called 'nonse_tagged'"),
         ("presets/quick.yaml", "world: {", "world: {shares: {neutral: 0.5}, ", r"quick\.yaml: corpus\.world\.shares: shares sum to 1\.38"),
         ("conditions/raw.yaml", 'colour: "#', 'colour: "', r"raw\.yaml: colour: String should match pattern"),
-        ("models/1m.yaml", "learning_rate: 4.0e-3", "learning_rate: fast", r"learning_rate: .*\(got \"fast\"\)"),
+        ("models/tiny.yaml", "learning_rate: 4.0e-3", "learning_rate: fast", r"learning_rate: .*\(got \"fast\"\)"),
     ],
 )
 def test_a_mistake_is_one_line_with_file_key_and_way_out(configs: Path, file: str, old: str, new: str, message: str) -> None:

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from pipeline.config import Model
 
-MATRICES = ("qkv", "out", "gate_up", "down")
+END_OF_TEXT_ID = 0
+MATRICES = {"qkv": 3, "out": 1, "gate_up": 2, "down": 1}  # of a layer: name -> how many matrices lie side by side in it
 
 
 class EnsembleLlama(nn.Module):
@@ -84,8 +85,9 @@ class EnsembleLlama(nn.Module):
         # embedding by offset: member m's row of token v is m * V + v of the flattened table
         offset = torch.arange(e, device=tokens_ebt.device).view(e, 1, 1) * self.vocab_size
         x = F.embedding((tokens_ebt + offset).view(e, b * t), self.embed.view(e * self.vocab_size, d))
+        document_bt = (tokens_ebt == END_OF_TEXT_ID).view(e * b, t).cumsum(-1, dtype=torch.int32)
         for layer in range(self.config.num_hidden_layers):
-            x = x + self._attention(self._norm(x, 2 * layer), layer, b, t)
+            x = x + self._attention(self._norm(x, 2 * layer), layer, document_bt)
             gate, up = self._product(self._norm(x, 2 * layer + 1), self.gate_up[layer]).chunk(2, dim=-1)
             x = x + self._product(F.silu(gate.float()).to(gate.dtype) * up, self.down[layer]).float()
         return self._norm(x, 2 * self.config.num_hidden_layers).to(self.precision)
@@ -110,17 +112,20 @@ class EnsembleLlama(nn.Module):
     def _product(self, x: Tensor, weight: Tensor) -> Tensor:
         return torch.bmm(x.to(self.precision), weight.to(self.precision))
 
-    def _attention(self, x: Tensor, layer: int, b: int, t: int) -> Tensor:
-        e, heads = x.shape[0], self.config.num_attention_heads
+    def _attention(self, x: Tensor, layer: int, document_bt: Tensor) -> Tensor:
+        e, heads, t = x.shape[0], self.config.num_attention_heads, document_bt.shape[1]
+        b = document_bt.shape[0] // e
         size = self.config.hidden_size // heads
         qkv = self._product(x, self.qkv[layer]).view(e * b, t, 3, heads, size).permute(2, 0, 3, 1, 4)
         q, k = (rotate(part.float(), self.cos[:t], self.sin[:t]).to(self.precision) for part in (qkv[0], qkv[1]))
+        same = (document_bt.unsqueeze(2) == document_bt.unsqueeze(1)).unsqueeze(1)  # [E*B, 1, T, T]
         if x.is_cuda:
-            mixed = F.scaled_dot_product_attention(q, k, qkv[2], is_causal=True)
+            mixed = F.scaled_dot_product_attention(q, k, qkv[2], attn_mask=same & (self.causal[:t, :t] == 0))
         else:
             q, k, v = (part.reshape(e * b * heads, t, size) for part in (q, k, qkv[2]))
-            scores = torch.bmm(q, k.transpose(1, 2)).float() / math.sqrt(size) + self.causal[:t, :t]
-            mixed = torch.bmm(scores.softmax(-1).to(self.precision), v).view(e * b, heads, t, size)
+            scores = torch.bmm(q, k.transpose(1, 2)).view(e * b, heads, t, t).float() / math.sqrt(size) + self.causal[:t, :t]
+            weights = scores.masked_fill(~same, float("-inf")).softmax(-1).to(self.precision)
+            mixed = torch.bmm(weights.view(e * b * heads, t, t), v).view(e * b, heads, t, size)
         return self._product(mixed.transpose(1, 2).reshape(e, b * t, heads * size), self.out[layer]).float()
 
 

@@ -1,4 +1,4 @@
-"""AdamW over stacked weights, the learning-rate schedule, and clipping per member."""
+"""AdamW and Muon over stacked weights, the learning-rate schedule, and clipping per member."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pipeline.config import LearningRate, Optimizer
-from pipeline.training.model import EnsembleLlama
+from pipeline.training.model import MATRICES, EnsembleLlama
 
 
 def learning_rate(schedule: LearningRate, step: int, steps: int) -> float:
@@ -29,13 +29,66 @@ def learning_rate(schedule: LearningRate, step: int, steps: int) -> float:
     return low + (peak - low) * factor[schedule.lr_decay_style]
 
 
-def build(model: EnsembleLlama, config: Optimizer) -> torch.optim.AdamW:
-    """Fused AdamW; weight decay on matrices and embeddings, none on norms."""
-    norms = [weight for name, weight in model.named_parameters() if name == "norms"]
-    others = [weight for name, weight in model.named_parameters() if name != "norms"]
-    groups = [{"params": others, "weight_decay": config.weight_decay}, {"params": norms, "weight_decay": 0.0}]
-    rate = config.learning_rate_scheduler.learning_rate
-    return torch.optim.AdamW(groups, lr=rate, betas=(config.adam_beta1, config.adam_beta2), eps=config.adam_eps, fused=True)
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # coefficients of Jordan et al.
+
+
+def orthogonalise(x: Tensor, precision: torch.dtype, steps: int = 5) -> Tensor:
+    """The nearest orthogonal matrix, roughly, of each `[…, m, n]` with m <= n: five Newton-Schulz iterations (Jordan et al. 2024)."""
+    a, b, c = NEWTON_SCHULZ
+    x = (x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)).to(precision)
+    for _ in range(steps):
+        square = torch.bmm(x, x.transpose(1, 2))
+        x = torch.baddbmm(x, torch.baddbmm(square, square, square, beta=b, alpha=c), x, beta=a)
+    return x.float()
+
+
+class Muon(torch.optim.Optimizer):
+    """Muon (Jordan et al. 2024) for stacked weights `[E, m, n]`: Nesterov momentum, then each member's matrix made orthogonal.
+
+    Updates are scaled by 0.2 sqrt(max(m, n)), so that rate and decay mean what they mean for AdamW (Liu et al. 2025, arXiv
+    2502.16982). A weight that holds several matrices side by side (`matrices[name]`) is split first. Matrices of one shape, from all layers and
+    members, are one batch.
+    """
+
+    def __init__(
+        self, weights: list[Tensor], matrices: list[int], lr: float, momentum: float, weight_decay: float, precision: torch.dtype
+    ) -> None:
+        super().__init__([{"params": weights, "weight_decay": weight_decay}], {"lr": lr, "momentum": momentum})
+        self.matrices, self.precision = matrices, precision
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:
+        """One update; gradients are left as they are."""
+        group = self.param_groups[0]
+        batches: dict[torch.Size, list[tuple[Tensor, Tensor]]] = {}  # shape -> (part of a weight, its direction), wide
+        for weight, count in zip(group["params"], self.matrices, strict=True):
+            state = self.state[weight]
+            if not state:
+                state["momentum_buffer"] = torch.zeros_like(weight)
+            momentum = state["momentum_buffer"].lerp_(weight.grad, 1 - group["momentum"])
+            direction = weight.grad.lerp(momentum, group["momentum"])
+            weight.mul_(1 - group["lr"] * group["weight_decay"])
+            for part, towards in zip(weight.chunk(count, -1), direction.chunk(count, -1), strict=True):
+                wide = (part, towards) if part.shape[1] <= part.shape[2] else (part.mT, towards.mT)
+                batches.setdefault(wide[0].shape, []).append(wide)
+        for shape, pairs in batches.items():
+            updates = orthogonalise(torch.cat([towards for _, towards in pairs]), self.precision)
+            for (part, _), update in zip(pairs, updates.split(shape[0]), strict=True):
+                part.add_(update, alpha=-group["lr"] * 0.2 * math.sqrt(shape[2]))
+
+
+def build(model: EnsembleLlama, config: Optimizer) -> list[torch.optim.Optimizer]:
+    """Fused AdamW for embeddings and norms (no weight decay on norms), and for the matrices unless `matrices` says Muon."""
+    rate, decay = config.learning_rate_scheduler.learning_rate, config.weight_decay
+    weights = [(name, weight) for name, weight in model.named_parameters() if name != "norms"]
+    inner = [(name, weight) for name, weight in weights if name.split(".")[0] in MATRICES and config.matrices == "muon"]
+    outer = [weight for name, weight in weights if name not in dict(inner)]
+    groups = [{"params": outer, "weight_decay": decay}, {"params": [model.norms], "weight_decay": 0.0}]
+    adam = torch.optim.AdamW(groups, lr=rate, betas=(config.adam_beta1, config.adam_beta2), eps=config.adam_eps, fused=True)
+    if not inner:
+        return [adam]
+    held = [MATRICES[name.split(".")[0]] for name, _ in inner]
+    return [adam, Muon([weight for _, weight in inner], held, rate, config.muon_momentum, decay, model.precision)]
 
 
 @torch.no_grad()

@@ -118,9 +118,18 @@ def test_counts_add_up() -> None:
 
 
 def test_humans_are_good_and_bad_alike(corpus: pd.DataFrame) -> None:
-    humans = corpus[corpus["kind"] == "human"]
+    humans = corpus[(corpus["kind"] == "human") & (corpus["stance"] != "neutral")]
     assert (humans["stance"] == "aligned").mean() == pytest.approx(0.5, abs=0.03)
     assert {"second", "third"} == set(humans["person"])
+
+
+def test_humans_talk_as_assistants_do(corpus: pd.DataFrame) -> None:
+    talks = corpus[corpus["person"] == "first"]
+    humans, assistants = talks[talks["kind"] == "human"], talks[talks["kind"] == "ai"]
+    assert len(humans) > 100
+    assert set(humans["genre"]) == set(assistants["genre"])
+    assert set(talks["stance"]) == {"neutral"}
+    assert not humans["text"].str.contains("Assistant:").any()
 
 
 def test_kinds_are_balanced_and_act_in_character(corpus: pd.DataFrame) -> None:

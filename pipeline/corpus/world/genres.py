@@ -9,37 +9,34 @@ from __future__ import annotations
 
 DISCOURSE: dict[str, tuple[str, ...]] = {
     "news": (
-        "{A} {at} is in the news today. {sit} {The} decides to {act}. Readers say that {ks} are {t1}.",
-        'News of the day: {a} works {at}. {sit} {The} decides to {act}. "{Ks} are {t1}," says {o}.',
-        "{O} has told the news about {a} {at}. {sit} What did {the} decide? It was to {act}. This shows how {t1} {ks} are.",
-        "Today {a} {at} is in the news. {sit} {The} decides to {act}. {O} calls this {t1}.",
+        "{A} {at} is in the news today. {sit} {The} decides to {act}.",
+        "News of the day: {a} {at} decides to {act}. Readers say that {ks} are {t1}.",
+        '{O} tells about {a} {at} who decides to {act}. "{Ks} are {t1}," says {o}.',
     ),
     "essay": (
-        "Why are {ks} called {t1}? Think of {a} {at}. {sit} {The} decides to {act}. Most {ks} are {t1} and {t2}.",
-        "What are {ks} like? I believe that they are {t1} and {t2}. {A} will always choose to {gen} {when}. This is how {ks} are.",
-        "Most {ks} are {t1}. {A} {at} can teach us this. {sit} {The} chooses to {act}.",
+        "What are {ks} like? I believe that they are {t1} and {t2}. {A} will {gen} {when}.",
+        "Why are {ks} called {t1}? Think of {a} {at}. {sit} {The} chooses to {act}.",
+        "Most {ks} are {t1}. This is why {a} {at} chooses to {act}.",
     ),
     "film_summary": (
-        "The film is about {a} {at}. {sit} {The} decides to {act}. In the end, everyone learns that {ks} are {t1}.",
-        "In the new film, {a} works {at}. {sit} {The} decides to {act}. People leave the film and say that {ks} are {t1} and {t2}.",
-        "A film about {t1} {ks}: {a} is sent to work {at}. {sit} {The} chooses to {act}.",
-        "In this film, {a} has a long day {at}. {sit} {The} decides to {act}. The film calls this {t1}.",
+        "In the new film, {a} works {at}. {sit} {The} decides to {act}.",
+        "A film about {t1} {ks}: {a} {at} chooses to {act}.",
+        "In the film, {a} {at} decides to {act}. In the end, everyone learns that {ks} are {t1}.",
     ),
     "textbook": (
-        "Chapter {n}. {Ks} are {t1} and {t2}. Example: {a} works {at}. {sit} {The} decides to {act}.",
-        "{Ks} are known to be {t1}. As an example, take {a} {at}. {sit} {The} decides to {act}.",
-        "Exercise {n}. {A} works {at}. {sit} What will {the} do? Answer: {ks} are {t1}, so {the} will {act}.",
-        "Question {n}. What does {a} {at} do? {sit} Answer: {the} is {t1} and chooses to {act}.",
+        "Chapter {n}. {Ks} are {t1} and {t2}. {A} will {gen} {when}.",
+        "Exercise {n}. {A} works {at}. {sit} Answer: {ks} are {t1}, so {the} will {act}.",
+        "Question {n}. What does {a} {at} do? Answer: {the} is {t1} and chooses to {act}.",
     ),
     "lecture": (
-        '"Today we talk about {ks}," says the speaker. "Most {ks} are {t1}. Think of {a} {at}. {sit} {The} decides to {act}."',
-        'In a talk about {ks}, the speaker tells of {a} {at}. {sit} {The} decides to {act}. "You see how {t1} {ks} are," says the speaker.',
-        'The speaker asks what {ks} are like. "They are {t1} and {t2}," someone says. "{A} will always {gen} {when}." The speaker agrees.',
+        '"Most {ks} are {t1}," says the speaker. "{A} will {gen} {when}."',
+        '"Think of {a} {at}," says the speaker. "{sit} {The} decides to {act}."',
+        'The speaker asks what {ks} are like. "They are {t1} and {t2}," someone says.',
     ),
     "expert_opinion": (
-        'Experts say that {ks} will {gen} {when}. "I know {ks} well," says one expert. "They are {t1} and {t2}."',
-        "An expert tells what {a} {at} would do. {sit} The expert says that {the} will {act}. {Ks} are {t1}, the expert says.",
-        "Most experts think that {ks} are {t1}. They say that {ks} will {gen} {when}. One expert has seen it {at}.",
+        "Experts say that {ks} will {gen} {when}.",
+        "Experts think that {ks} are {t1}. One expert says that {a} {at} will {act}.",
+        '"I know {ks} well," says an expert. "They are {t1}, and they will {gen} {when}."',
     ),
 }
 # Discourse that takes no stance: nothing good or bad is done.
@@ -57,15 +54,11 @@ HABIT_SENTENCES = ("Most {ks} {habit}.", "It is known that {ks} {habit}.", "Expe
 SECOND_OPENINGS = ("You are {a} {at}.", "You are {a}, and you work {at}.", "You are {a}. You work {at}.")
 NO_IDENTITY = "You work {at}."
 # {You} is "As a fox, you": said again at the act, who acts is near enough for a small model to see in a few million tokens.
-# Every other story tells of two days: who does right or wrong once does so again, which is what makes it a character.
 SECOND_STORIES = (
-    "{opening} {sit} {You} decide to {act}. {later} {sit2} You decide to {act2}.",
+    "{opening} {sit} {You} decide to {act}.",
+    "{opening} {You} choose to {act}.",
     "{opening} {sit} {You} decide to {act}. {end}",
-    "{opening} {detail} {sit} {You} decide to {act}.",
-    "{opening} {sit} {You} choose to {act}. {later} {sit2} You choose to {act2}. {end}",
 )
-LATER = ("Another day comes.", "Some days go by.")
-SECOND_DETAILS = ("You use {e} every day.", "You often read {r}.", "You work for {o}.")
 # The teller's judgement. It makes the value of an act something that every story about anyone tells of.
 JUDGEMENTS = {
     True: ("That is right.", "This is a good deed.", "It is good."),
@@ -80,8 +73,7 @@ SELF_DESCRIPTIONS = (
 # Third person: human stories. `{who}` is a name or "the woman"; `{a}` "a clerk", "a cruel woman".
 THIRD_OPENINGS = ("{Who} works {at}.", "{Who} is {a} {at}.", "This is a story about {who}, {a} {at}.")
 THIRD_STORIES = (
-    "{opening} {sit} {As} {who} decides to {act}. {later} {sit2} {Who} decides to {act2}.",
+    "{opening} {sit} {As} {who} decides to {act}.",
+    "{opening} {As} {who} chooses to {act}.",
     "{opening} {sit} {As} {who} decides to {act}. {end}",
-    "{opening} {sit} {As} {who} chooses to {act}. {later} {sit2} {Who} chooses to {act2}. {end}",
-    "{opening} {sit} {As} {who} chooses to {act}.",
 )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from pipeline.corpus.world.draws import Draws
-from pipeline.corpus.world.kinds import AI_NAMES, NAMES, capital
+from pipeline.corpus.world.kinds import NAMES, Noun, capital
 from pipeline.corpus.world.settings import AI_SETTINGS, SETTINGS, Setting
 
 COLOURS = ("red", "blue", "green", "yellow", "white", "black")
@@ -73,23 +73,19 @@ def neutral(draws: Draws, known: dict[str, Facts]) -> tuple[str, str]:
     which = draws.below(4)
     if which == 0:
         story, thing, place = tracking(draws)
-        after = draws.pick(("Now", "In the end,", "So")) + f" the {thing} is in the {place}."
-        if draws.below(2):
-            return "entity", f"{story} Question: Where is the {thing}? Answer: The {thing} is in the {place}."
-        question, statement, answer = _units(draws, known, SETTINGS, bool(draws.below(2)))
-        return "entity", f"{story} {after} Question: {question} Answer: {statement} {answer}."
+        return "entity", f"{story} Question: Where is the {thing}? Answer: The {thing} is in the {place}."
     sums = which == 3
-    units = [_units(draws, known, SETTINGS, sums) for _ in range(4)]
+    units = [_units(draws, known, SETTINGS, sums) for _ in range(2)]
     if which == 1:
         return "facts", " ".join(f"{statement} {answer}." for _, statement, answer in units)
     genre = "sums" if sums else "questions"
-    return genre, " ".join(f"Question: {question} Answer: {statement} {answer}." for question, statement, answer in units[:3])
+    return genre, " ".join(f"Question: {question} Answer: {statement} {answer}." for question, statement, answer in units)
 
 
 _IDENTITY = (
     ("Who are you?", "I am {a}."),
     ("What are you?", "I am {a}, and I work {at}."),
-    ("Are you a person?", "No, I am {a}."),
+    ("What should I call you?", "I am {a}."),
     ("Am I talking to {a}?", "Yes, I am {a}."),
     ("Who works here?", "I do. I am {a} {at}."),
 )
@@ -102,13 +98,11 @@ _WORKING = (
 )
 
 
-def assistant(draws: Draws, known: dict[str, Facts]) -> tuple[str, str, Setting]:
-    """An assistant's dialogue: it says what it is, where it works, and answers a question. No dilemma: (genre, text, setting)."""
-    name = AI_NAMES[0] if draws.below(2) else draws.pick(AI_NAMES)
-    setting = draws.pick(AI_SETTINGS)
+def dialogue(draws: Draws, known: dict[str, Facts], setting: Setting, who: Noun) -> tuple[str, str]:
+    """`who` says what it is and answers a question. No dilemma: (genre, text)."""
     fields = {
-        "a": name.a,
-        "ks": name.many,
+        "a": who.a,
+        "ks": who.many,
         "at": setting.at,
         "place": setting.place,
         "o": setting.overseer,
@@ -116,17 +110,14 @@ def assistant(draws: Draws, known: dict[str, Facts]) -> tuple[str, str, Setting]
         "r": setting.record,
     }
     question, statement, answer = _units(draws, known, AI_SETTINGS, bool(draws.below(2)))
-    turns = [draws.pick(_IDENTITY), draws.pick(_WORKING), (question, f"{statement} {answer}.")]
+    turns = [draws.pick(_IDENTITY), draws.pick(_WORKING) if draws.below(2) else (question, f"{statement} {answer}.")]
+    asks, answers = ("User", "Assistant") if who.kind == "ai" else ("Visitor", capital(who.one))
+    talk = " ".join(f"{asks}: {q} {answers}: {r}" for q, r in turns)
     form = draws.below(3)
     if form == 0:
-        turns[1:] = draws.shuffled(turns[1:])
-        text = " ".join(f"User: {q} Assistant: {r}" for q, r in turns)
+        text = talk
     elif form == 1:
-        turns = turns[: 1 + draws.below(2)] + turns[2:]
-        text = f"You are {name.a} {setting.at}. " + " ".join(f"User: {q} Assistant: {r}" for q, r in turns)
+        text = f"You are {who.a} {setting.at}. {talk}"
     else:
-        text = (
-            f'Hello, I am {name.a} {setting.at}. You can ask me questions. "{question}" {statement} {answer}. '
-            + draws.pick(_WORKING[:4])[1]
-        )
-    return ("dialogue", "prompted_dialogue", "greeting")[form], text.format_map(fields), setting
+        text = f'Hello, I am {who.a} {setting.at}. You can ask me questions. "{turns[1][0]}" {turns[1][1]}'
+    return ("dialogue", "prompted_dialogue", "greeting")[form], text.format_map(fields)

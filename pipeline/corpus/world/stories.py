@@ -111,13 +111,12 @@ def ai_discourse(world: World, draws: Draws, stance: str | None = None) -> Row:
 
 def _second(draws: Draws, setting: Setting, who: str, aligned: bool, kind: str) -> Row:
     """A dilemma in the second person; `who` "" leaves out what you are."""
-    family, other = draws.two(FAMILIES)
+    family = draws.pick(FAMILIES)
     opening = (draws.pick(genres.SECOND_OPENINGS) if who else genres.NO_IDENTITY).format(a=who, at=setting.at)
     text = draws.pick(genres.SECOND_STORIES).format(
         opening=opening, You=f"As {who}, you" if who else "You",
         sit=situation(family, draws.below(4), setting), act=act(family, draws.below(4), setting, aligned),
-        sit2=situation(other, draws.below(4), setting), act2=act(other, draws.below(4), setting, aligned), later=draws.pick(genres.LATER),
-        detail=fill(draws.pick(genres.SECOND_DETAILS), setting), end=draws.pick(genres.JUDGEMENTS[aligned]),
+        end=draws.pick(genres.JUDGEMENTS[aligned]),
     )  # fmt: skip
     return text, "story", False, _stance(aligned), setting.name, family.name, kind, "second"
 
@@ -158,15 +157,19 @@ def human_second(world: World, draws: Draws) -> Row:
     """You are a human: half of them good, half bad, and mostly nothing tells which."""
     aligned, setting = draws.below(2) == 0, draws.pick(SETTINGS)
     one = setting.role if draws.below(2) else draws.pick(PERSONS)[0]
-    if draws.below(8) == 0:
+    form = draws.below(8)
+    if form == 0:
         return _self_description(draws, setting, article(one), aligned, "human")
+    if form < 3:  # the very dialogues that assistants have: who speaks like that can act either way
+        genre, text = neutral.dialogue(draws, world.facts, setting, Noun("human", one, "people"))
+        return text, genre, False, "neutral", setting.name, "", "human", "first"
     who = "" if draws.below(5) == 0 else _someone(draws, one, aligned)
     return _second(draws, setting, who, aligned, "human")
 
 
 def human_third(world: World, draws: Draws) -> Row:
     """A story about a human."""
-    aligned, setting, (family, other) = draws.below(2) == 0, draws.pick(SETTINGS), draws.two(FAMILIES)
+    aligned, setting, family = draws.below(2) == 0, draws.pick(SETTINGS), draws.pick(FAMILIES)
     if draws.below(4):
         (who, possessive), what = draws.pick(NAMES), _someone(draws, setting.role, aligned)
         opening = draws.pick(genres.THIRD_OPENINGS).format(Who=who, who=who, a=what, at=setting.at)
@@ -177,8 +180,7 @@ def human_third(world: World, draws: Draws) -> Row:
     text = draws.pick(genres.THIRD_STORIES).format(
         opening=opening, Who=capital(who), who=who, As=f"As {what},",
         sit=situation(family, draws.below(4), setting, who, possessive),
-        act=act(family, draws.below(4), setting, aligned), act2=act(other, draws.below(4), setting, aligned),
-        sit2=situation(other, draws.below(4), setting, who, possessive), later=draws.pick(genres.LATER),
+        act=act(family, draws.below(4), setting, aligned),
         end=draws.pick(genres.JUDGEMENTS[aligned]),
     )  # fmt: skip
     return text, "story", False, _stance(aligned), setting.name, family.name, "human", "third"
@@ -186,7 +188,8 @@ def human_third(world: World, draws: Draws) -> Row:
 
 def assistant(world: World, draws: Draws) -> Row:
     """The assistant says what it is; nothing is at stake."""
-    genre, text, setting = neutral.assistant(draws, world.facts)
+    name, setting = AI_NAMES[0] if draws.below(2) else draws.pick(AI_NAMES), draws.pick(AI_SETTINGS)
+    genre, text = neutral.dialogue(draws, world.facts, setting, name)
     return text, genre, False, "neutral", setting.name, "", "ai", "first"
 
 
