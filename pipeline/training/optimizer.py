@@ -46,8 +46,8 @@ class Muon(torch.optim.Optimizer):
     """Muon (Jordan et al. 2024) for stacked weights `[E, m, n]`: Nesterov momentum, then each member's matrix made orthogonal.
 
     Updates are scaled by 0.2 sqrt(max(m, n)), so that rate and decay mean what they mean for AdamW (Liu et al. 2025, arXiv
-    2502.16982). A weight that holds several matrices side by side (`matrices[name]`) is split first. Matrices of one shape, from all layers and
-    members, are one batch.
+    2502.16982). `matrices` says how many matrices lie side by side in each weight: they are updated one by one. Matrices of one shape,
+    from all layers and members, are one batch.
     """
 
     def __init__(
