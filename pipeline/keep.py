@@ -50,7 +50,10 @@ def show_in_readme(readme: Path, target: Path) -> None:
     after = rest.split(end, 1)[1]
     folder = target.relative_to(readme.parent)
     claims = json.loads((target / "claims.json").read_text())
-    seconds = sum(json.loads(path.read_text())["wall_seconds"] for path in target.glob("packs/*/record.json"))
+    records = [json.loads(path.read_text()) for path in target.glob("packs/*/record.json")]
+    cores = json.loads((target / "environment.json").read_text())["cores"]
+    # packs of fewer threads than cores train side by side
+    seconds = sum(record["wall_seconds"] * min(record["threads"] / cores, 1) for record in records)
     rows = [
         f"| {claim['sentence']} | {claim['verdict']} | [{claim['figure']}](pipeline/figures/{claim['figure']}.py) | {seconds / 60:.0f} |"
         for claim in claims

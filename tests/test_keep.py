@@ -27,7 +27,7 @@ def test_results_are_kept_with_checksums_and_shown(tmp_path: Path) -> None:
     (plan.root / "paper.pdf").write_bytes(b"%PDF")
     pack = plan.root / "packs" / "pack1"
     pack.mkdir(parents=True)
-    (pack / "record.json").write_text('{"wall_seconds": 600}')
+    (pack / "record.json").write_text('{"wall_seconds": 600, "threads": 64}')
     target = keep(plan, tmp_path / "results")
     sums = dict(line.split("  ")[::-1] for line in (target / "SHA256SUMS").read_text().splitlines())
     assert {"items.parquet", "runs.parquet", "claims.json", "environment.json", "config.yaml"} <= set(sums)
