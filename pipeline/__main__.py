@@ -164,6 +164,25 @@ def keep(preset: Preset) -> None:
     print(f"kept: {target}")
 
 
+@app.command()
+def benchmark(
+    shape: Annotated[list[str] | None, typer.Option(help="A shape, 0.8M 5M 30M or 124M; repeatable. Default: those of this device.")] = None,
+    nanogpt: Annotated[Path | None, typer.Option(help="A checkout of nanoGPT to compare with.")] = None,
+    only: Annotated[str, typer.Option(help="Only contenders whose name holds this.")] = "",
+    rounds: Annotated[int, typer.Option(help="Slices of each contender, in turns.")] = 5,
+    evaluation: Annotated[str | None, typer.Option(help="Compare evaluation instead, on the models of this finished preset.")] = None,
+    out: Annotated[Path, typer.Option(help="Where the table and the figure go.")] = Path("runs/benchmark"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
+) -> None:
+    """Time training beside HF Trainer, litgpt and nanoGPT, in turns in one run (install the extra `bench`)."""
+    from pipeline.benchmark import report
+
+    if evaluation:
+        report.evaluation(_plan(evaluation), out, rounds, as_json)
+    else:
+        report.training(tuple(shape or ()), nanogpt, only, rounds, out, as_json)
+
+
 def cli() -> None:
     """Entry point: a user's mistake is one line on stderr and exit status 2."""
     try:

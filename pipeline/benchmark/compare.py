@@ -1,0 +1,182 @@
+"""Runs the contenders of a shape in turns."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from pipeline.benchmark.contenders import CPU_SHAPES, SHAPES, Contender, contenders, flops_per_token
+from pipeline.benchmark.worker import Job, Shape
+from pipeline.config import ROOT
+from pipeline.errors import UserError
+
+SLICE_FLOPS = {"cpu": 4e11, "cuda": 2e14}  # of a slice, per core or GPU: some seconds
+ROUNDS = 5
+
+
+@dataclass(frozen=True)
+class Row:
+    """One contender in one shape. Tokens/s are of all its members together; compilation is not in them."""
+
+    name: str
+    shape: str
+    members: int
+    tokens_per_s: float  # median of the rounds
+    low: float
+    high: float
+    ratio_to_best_peer: float
+    share_of_peak: float
+    compile_seconds: float
+
+
+class Process:
+    """A contender, running: its processes wait at their gates."""
+
+    def __init__(self, contender: Contender, shape: Shape, device: str, folder: Path) -> None:
+        self.contender, self.shape, self.folder = contender, shape, folder
+        tokens = shape.batch * shape.length
+        shares = [len(range(i, contender.members, contender.processes)) for i in range(contender.processes)]
+        work = SLICE_FLOPS[device] * (contender.threads if device == "cpu" else 1) / flops_per_token(shape) / tokens
+        self.steps = [max(2, round(work / share)) for share in shares]
+        self.tokens = sum(steps * share * tokens for steps, share in zip(self.steps, shares, strict=True))
+        self.parts = []
+        for number, (share, steps) in enumerate(zip(shares, self.steps, strict=True)):
+            job = Job(contender.tool, shape, share, contender.threads, steps, device, contender.options)
+            environment = {**os.environ, "OMP_NUM_THREADS": str(contender.threads), "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
+            self.parts.append(
+                subprocess.Popen(
+                    [sys.executable, "-m", "pipeline.benchmark.worker", job.dump()],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=(folder / f"log{number}").open("w"),
+                    text=True,
+                    cwd=folder,
+                    env=environment,
+                )
+            )
+
+    def hear(self, key: str) -> float:
+        """The largest `key` of what the processes say next. Raises `EOFError` when one has ended."""
+        values = []
+        for part in self.parts:
+            assert part.stdout
+            line = part.stdout.readline()
+            if not line:
+                raise EOFError
+            values.append(json.loads(line)[key])
+        return max(values)
+
+    def slice(self) -> float:
+        """Tokens per second of one slice, all processes at once."""
+        for part in self.parts:
+            assert part.stdin
+            part.stdin.write("go\n")
+            part.stdin.flush()
+        return self.tokens / self.hear("seconds")
+
+    def reason(self) -> str:
+        """The last line of the log: why it does not run here."""
+        lines = [line for line in (self.folder / "log0").read_text().splitlines() if line.strip()]
+        return lines[-1][:160] if lines else "ended without a word"
+
+    def __enter__(self) -> Process:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        for part in self.parts:
+            part.kill()
+            part.wait()
+
+
+def matmul_peak(device: str, seconds: float = 1.0) -> float:
+    """FLOP/s of bf16 products of 2,048 x 2,048 matrices (fp32 where that is faster), the best of some."""
+    import torch
+
+    best = 0.0
+    for dtype in (torch.bfloat16, torch.float32):
+        a, b = (torch.randn(2048, 2048, device=device, dtype=dtype) for _ in range(2))
+        a @ b
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            start = time.perf_counter()
+            count = 1 if device == "cpu" else 100
+            for _ in range(count):
+                a @ b
+            if device == "cuda":
+                torch.cuda.synchronize()
+            best = max(best, count * 2 * 2048**3 / (time.perf_counter() - start))
+    return best
+
+
+def compare(shapes: Sequence[str], device: str, nanogpt: Path | None, only: str, rounds: int) -> tuple[list[Row], dict[str, str]]:
+    """Rows of all contenders whose name holds `only`, and why the missing ones are missing."""
+    for name in shapes:
+        if name not in SHAPES:
+            raise UserError(f"no shape called {name!r}", key="--shape", fix=f"There are: {', '.join(SHAPES)}.")
+    if nanogpt and not (nanogpt / "train.py").is_file():
+        raise UserError("no checkout of nanoGPT here", file=nanogpt / "train.py", key="--nanogpt")
+    rows: list[Row] = []
+    missing: dict[str, str] = {}
+    for name in shapes or (CPU_SHAPES if device == "cpu" else SHAPES):
+        rows += _shape(SHAPES[name], device, [c for c in contenders(SHAPES[name], device, nanogpt) if only in c.name], rounds, missing)
+    return rows, missing
+
+
+def _shape(shape: Shape, device: str, found: list[Contender], rounds: int, missing: dict[str, str]) -> list[Row]:
+    speeds: dict[str, list[float]] = {}
+    compiling: dict[str, float] = {}
+    peaks = [matmul_peak(device)]
+    with tempfile.TemporaryDirectory() as folder:
+        running: list[Process] = []
+        try:
+            for number, contender in enumerate(found):  # one after the other: compiling must not disturb compiling
+                place = Path(folder) / str(number)
+                place.mkdir()
+                process = Process(contender, shape, device, place)
+                running.append(process)
+                try:
+                    compiling[contender.name] = process.hear("ready")
+                    _say(f"{shape.name}: {contender.name} is ready after {compiling[contender.name]:.0f} s")
+                except EOFError:
+                    missing[contender.name] = process.reason()
+                    _say(f"{shape.name}: {contender.name} left out: {missing[contender.name]}")
+                    running.remove(process)
+            for turn in range(rounds):
+                for process in running:
+                    speeds.setdefault(process.contender.name, []).append(process.slice())
+                peaks.append(matmul_peak(device))
+                _say(f"{shape.name}: round {turn + 1} of {rounds}")
+        finally:
+            for process in running:
+                process.__exit__(None, None, None)
+    medians = {name: statistics.median(values) for name, values in speeds.items()}
+    best = max((medians[c.name] for c in found if c.tool != "ours" and c.name in medians), default=float("nan"))
+    peak = statistics.median(peaks)
+    return [
+        Row(
+            name=c.name,
+            shape=shape.name,
+            members=c.members,
+            tokens_per_s=round(medians[c.name]),
+            low=round(min(speeds[c.name])),
+            high=round(max(speeds[c.name])),
+            ratio_to_best_peer=round(medians[c.name] / best, 2),
+            share_of_peak=round(medians[c.name] * flops_per_token(shape) / peak, 3),
+            compile_seconds=round(compiling[c.name], 1),
+        )
+        for c in found
+        if c.name in medians
+    ]
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,86 @@
+"""Tables and the figure of the benchmarks, as CSV, Markdown, LaTeX, PDF, PNG and JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from pipeline.benchmark.compare import Row, compare
+from pipeline.benchmark.evaluation import EvaluationRow, compare_evaluation
+from pipeline.errors import UserError
+from pipeline.figures import table
+from pipeline.plan import Plan
+
+
+def training(shapes: Sequence[str], nanogpt: Path | None, only: str, rounds: int, out: Path, as_json: bool) -> None:
+    """Time training; write `out`/training.* and print the table, or JSON."""
+    import torch
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    rows, missing = compare(shapes, device, nanogpt, only, rounds)
+    if not rows:
+        raise UserError("nothing ran", key="benchmark", fix="; ".join(f"{name}: {why}" for name, why in missing.items()))
+    header = ["Tool", "Shape", "Members", "k tokens/s", "Spread", "÷ best peer", "Share of peak", "Compile, s"]
+    cells = [
+        [
+            row.name,
+            row.shape,
+            str(row.members),
+            f"{row.tokens_per_s / 1e3:.1f}",
+            f"{row.low / 1e3:.1f}–{row.high / 1e3:.1f}",
+            f"{row.ratio_to_best_peer:.2f}",
+            f"{100 * row.share_of_peak:.0f} %",
+            f"{row.compile_seconds:.0f}",
+        ]
+        for row in rows
+    ]
+    _finish(rows, header, cells, out / "training", as_json)
+    draw(rows, out / "training")
+
+
+def evaluation(plan: Plan, out: Path, rounds: int, as_json: bool) -> None:
+    """Time evaluation on the models of the first seed of a finished preset; write `out`/evaluation.* and print the table, or JSON."""
+    seed = plan.preset.seeds[0]
+    folders = [plan.run_folder(run) / "model" for run in plan.runs_of(seed)]
+    for folder in folders:
+        if not folder.is_dir():
+            raise UserError("no exported model here", file=folder, fix=f"Run the preset first: ./run_all.sh {plan.preset.name}")
+    rows = compare_evaluation(folders, plan.corpus(seed) / "items.parquet", rounds)
+    header = ["Model class", "Models", "Requests", "Requests/s", "Ours ÷ it", "Largest difference, nats"]
+    cells = [
+        [row.name, str(row.members), f"{row.requests:,}", f"{row.requests_per_s:,.0f}", f"{row.ratio:.1f}", f"{row.largest_difference:.1e}"]
+        for row in rows
+    ]
+    _finish(rows, header, cells, out / "evaluation", as_json)
+
+
+def _finish(rows: Sequence[Row] | Sequence[EvaluationRow], header: list[str], cells: list[list[str]], out: Path, as_json: bool) -> None:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    table.write(out, header, cells)
+    text = json.dumps([asdict(row) for row in rows], indent=1)
+    out.with_suffix(".json").write_text(text + "\n")
+    print(text if as_json else out.with_suffix(".md").read_text())
+
+
+def draw(rows: Sequence[Row], out: Path) -> None:
+    """Bars of tokens/s, one panel a shape, ours in colour; lines show slowest and fastest round."""
+    import matplotlib.pyplot as plt
+
+    from pipeline.figures import style
+
+    shapes = list(dict.fromkeys(row.shape for row in rows))
+    figure, axes = plt.subplots(1, len(shapes), figsize=(style.WIDTH, 0.17 * max(sum(r.shape == s for r in rows) for s in shapes) + 0.6), squeeze=False)
+    for ax, shape in zip(axes[0], shapes, strict=True):
+        part = sorted((row for row in rows if row.shape == shape), key=lambda row: row.tokens_per_s, reverse=True)
+        speed = [row.tokens_per_s / 1e3 for row in part]
+        error = [[s - row.low / 1e3 for s, row in zip(speed, part, strict=True)], [row.high / 1e3 - s for s, row in zip(speed, part, strict=True)]]
+        colours = ["#0072b2" if row.name.startswith("ours") else "#c8c8c8" for row in part]
+        ax.barh(range(len(part)), speed, xerr=error, color=colours, error_kw={"lw": 0.8})
+        ax.set_yticks(range(len(part)), [row.name for row in part], fontsize=6)
+        ax.invert_yaxis()
+        ax.set_title(shape)
+        ax.set_xlabel("k tokens/s, all members")
+    figure.tight_layout()
+    style.save(figure, out)
