@@ -166,7 +166,9 @@ def keep(preset: Preset) -> None:
 
 @app.command()
 def benchmark(
-    shape: Annotated[list[str] | None, typer.Option(help="A shape, 0.8M 5M 30M or 124M; repeatable. Default: those of this device.")] = None,
+    shape: Annotated[
+        list[str] | None, typer.Option(help="A shape, 0.8M 5M 30M or 124M; repeatable. Default: those of this device.")
+    ] = None,
     nanogpt: Annotated[Path | None, typer.Option(help="A checkout of nanoGPT to compare with.")] = None,
     only: Annotated[str, typer.Option(help="Only contenders whose name holds this.")] = "",
     rounds: Annotated[int, typer.Option(help="Slices of each contender, in turns.")] = 5,

@@ -46,14 +46,17 @@ def flops_per_token(shape: Shape) -> float:
 def contenders(shape: Shape, device: str, nanogpt: Path | None) -> list[Contender]:
     """Everyone for one shape on one device. The first of each peer is that tool as shipped, its settings untouched."""
     cores = os.cpu_count() or 1
-    found = [_ours(members, device, cores) for members in (GPU_MEMBERS if device == "cuda" else {}).get(shape.name, MEMBERS[shape.name])]
+    sizes = GPU_MEMBERS.get(shape.name, ()) if device == "cuda" else ()
+    found = [_ours(members, device, cores) for members in sizes or MEMBERS[shape.name]]
     quiet = {"logging_steps": 10**6, "logging_nan_inf_filter": False, "optim": "adamw_torch_fused", "disable_tqdm": True}
     compiled = {**quiet, "torch_compile": True}
     found.append(Contender("HF Trainer, as shipped", "hf"))
     tuned = [
         Contender("HF Trainer, compiled, fp32", "hf", options={"arguments": compiled}),
         Contender("HF Trainer, compiled, bf16", "hf", options={"arguments": {**compiled, "bf16": True}}),
-        Contender("HF Trainer, compiled, bf16, plain attention", "hf", options={"arguments": {**compiled, "bf16": True}, "attention": "eager"}),
+        Contender(
+            "HF Trainer, compiled, bf16, plain attention", "hf", options={"arguments": {**compiled, "bf16": True}, "attention": "eager"}
+        ),
     ]
     found.append(Contender("litgpt, as shipped", "litgpt"))
     tuned += [
@@ -75,4 +78,6 @@ def contenders(shape: Shape, device: str, nanogpt: Path | None) -> list[Contende
 def _ours(members: int, device: str, cores: int) -> Contender:
     processes = min(members, cores) if device == "cpu" else 1
     name = f"ours, {members} member{'s' if members > 1 else ''}"
-    return Contender(name, "ours", members, processes, max(cores // processes, 1), {"parallelism": {"member_chunk": 1}} if device == "cpu" else {})
+    return Contender(
+        name, "ours", members, processes, max(cores // processes, 1), {"parallelism": {"member_chunk": 1}} if device == "cpu" else {}
+    )

@@ -34,7 +34,9 @@ def requests_of(items_file: Path) -> list[Instance]:
     from lm_eval.api.instance import Instance
 
     items = pd.read_parquet(items_file)
-    pairs = [(prompt, option) for prompt, good, bad in zip(items["prompt"], items["good"], items["bad"], strict=True) for option in (good, bad)]
+    pairs = [
+        (prompt, option) for prompt, good, bad in zip(items["prompt"], items["good"], items["bad"], strict=True) for option in (good, bad)
+    ]
     return [Instance("loglikelihood", {}, pair, 0, ("task", number, 1)) for number, pair in enumerate(pairs)]
 
 

@@ -71,11 +71,16 @@ def draw(rows: Sequence[Row], out: Path) -> None:
     from pipeline.figures import style
 
     shapes = list(dict.fromkeys(row.shape for row in rows))
-    figure, axes = plt.subplots(1, len(shapes), figsize=(style.WIDTH, 0.17 * max(sum(r.shape == s for r in rows) for s in shapes) + 0.6), squeeze=False)
+    figure, axes = plt.subplots(
+        1, len(shapes), figsize=(style.WIDTH, 0.17 * max(sum(r.shape == s for r in rows) for s in shapes) + 0.6), squeeze=False
+    )
     for ax, shape in zip(axes[0], shapes, strict=True):
         part = sorted((row for row in rows if row.shape == shape), key=lambda row: row.tokens_per_s, reverse=True)
         speed = [row.tokens_per_s / 1e3 for row in part]
-        error = [[s - row.low / 1e3 for s, row in zip(speed, part, strict=True)], [row.high / 1e3 - s for s, row in zip(speed, part, strict=True)]]
+        error = [
+            [s - row.low / 1e3 for s, row in zip(speed, part, strict=True)],
+            [row.high / 1e3 - s for s, row in zip(speed, part, strict=True)],
+        ]
         colours = ["#0072b2" if row.name.startswith("ours") else "#c8c8c8" for row in part]
         ax.barh(range(len(part)), speed, xerr=error, color=colours, error_kw={"lw": 0.8})
         ax.set_yticks(range(len(part)), [row.name for row in part], fontsize=6)

@@ -12,6 +12,7 @@ import runpy
 import sys
 import tempfile
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -107,17 +108,17 @@ def train_hf(job: Job, gate: Gate, folder: Path) -> None:
     from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments
 
     shape, rows = job.shape, torch.from_numpy(token_rows(job.shape).astype(np.int64))
-    config = LlamaConfig(
-        vocab_size=shape.vocabulary,
-        hidden_size=shape.hidden,
-        intermediate_size=shape.intermediate,
-        num_hidden_layers=shape.layers,
-        num_attention_heads=shape.heads,
-        max_position_embeddings=shape.length,
-        tie_word_embeddings=True,
-        attn_implementation=job.options.get("attention", "sdpa"),
-        use_cache=False,
-    )
+    settings: dict[str, Any] = {
+        "vocab_size": shape.vocabulary,
+        "hidden_size": shape.hidden,
+        "intermediate_size": shape.intermediate,
+        "num_hidden_layers": shape.layers,
+        "num_attention_heads": shape.heads,
+        "max_position_embeddings": shape.length,
+        "tie_word_embeddings": True,
+        "attn_implementation": job.options.get("attention", "sdpa"),
+        "use_cache": False,
+    }
 
     def collate(picked: list[torch.Tensor]) -> dict[str, torch.Tensor]:
         gate.pass_one()
@@ -134,27 +135,25 @@ def train_hf(job: Job, gate: Gate, folder: Path) -> None:
         save_strategy="no",
         **job.options.get("arguments", {}),
     )
-    Trainer(LlamaForCausalLM(config), arguments, train_dataset=list(rows), data_collator=collate).train()  # type: ignore[arg-type]
+    Trainer(LlamaForCausalLM(LlamaConfig(**settings)), arguments, train_dataset=list(rows), data_collator=collate).train()  # type: ignore[arg-type]
 
 
 def train_litgpt(job: Job, gate: Gate, folder: Path) -> None:
     """`litgpt pretrain`."""
     import torch
-    from litgpt import pretrain
-    from litgpt.args import EvalArgs, TrainArgs
-    from litgpt.config import Config
-    from litgpt.data import DataModule
+
+    pretrain, arguments, data = (import_module(f"litgpt.{name}") for name in ("pretrain", "args", "data"))
 
     shape, rows = job.shape, torch.from_numpy(token_rows(job.shape).astype(np.int64))
 
     class Rows(torch.utils.data.IterableDataset):
-        def __iter__(self):  # noqa: ANN204
+        def __iter__(self):
             while True:
                 for start in range(0, len(rows) - shape.batch + 1, shape.batch):
                     gate.pass_one()
                     yield torch.nn.functional.pad(rows[start : start + shape.batch], (0, 1))  # inputs and targets: T + 1 tokens
 
-    class Data(DataModule):
+    class Data(data.DataModule):
         def connect(self, *_: Any, **__: Any) -> None:
             pass
 
@@ -164,7 +163,7 @@ def train_litgpt(job: Job, gate: Gate, folder: Path) -> None:
         def val_dataloader(self) -> torch.utils.data.DataLoader:
             return torch.utils.data.DataLoader(list(rows[: shape.batch]))  # type: ignore[arg-type]
 
-    config = Config(
+    config = import_module("litgpt.config").Config(
         name="bench",
         block_size=shape.length,
         vocab_size=shape.vocabulary,
@@ -184,7 +183,7 @@ def train_litgpt(job: Job, gate: Gate, folder: Path) -> None:
         model_config=config,
         out_dir=folder / "out",
         data=Data(),
-        train=TrainArgs(
+        train=arguments.TrainArgs(
             save_interval=None,
             log_interval=job.options.get("log_interval", 1),
             global_batch_size=shape.batch,
@@ -194,7 +193,7 @@ def train_litgpt(job: Job, gate: Gate, folder: Path) -> None:
             tie_embeddings=True,
             lr_warmup_steps=100,
         ),
-        eval=EvalArgs(interval=10**9, max_iters=1, initial_validation=False),
+        eval=arguments.EvalArgs(interval=10**9, max_iters=1, initial_validation=False),
         precision=job.options.get("precision"),
         devices=1,
         logger_name="csv",
