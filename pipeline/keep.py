@@ -15,7 +15,7 @@ from pipeline.files import part_file
 from pipeline.plan import Plan
 
 PATTERNS = (
-    *("items.parquet", "runs.parquet", "metrics.parquet", "config.yaml", "values.json", "contrasts.csv", "claims.json"),
+    *("items.parquet", "runs.parquet", "metrics.parquet", "config.yaml", "values.json", "contrasts.csv", "claims.json", "time.json"),
     *("corpus/seed*/labellers.json", "corpus/seed*/audit.json", "packs/*/record.json", "figures/fig*.png", "tables/*.md"),
 )
 

@@ -12,8 +12,7 @@ import yaml
 from pipeline.config import CONFIGS, Condition, Preset, Study, TrainerConfig, load_conditions, load_preset, load_study, load_trainer
 from pipeline.errors import UserError
 
-# Measured on the 2-core machine named in the README, whole training loop, bf16 products, compiled: used only to predict time.
-FLOPS_PER_SECOND = {"cpu": 3.0e11, "cuda": 1.5e14}
+GPU_FLOPS = 1.5e14  # training FLOP/s of one H200; an assumption, used only to predict time
 BYTES_PER_PARAMETER = 4 + 12 + 4  # exported model, checkpoint (weights and two moments), weights of the pack
 BYTES_PER_TOKEN = 5  # documents, shared tokens, arms
 
@@ -141,9 +140,9 @@ class Plan:
         """Expected size of the preset's folder."""
         return len(self.runs) * (self.parameters * BYTES_PER_PARAMETER + self.trainer.tokens.per_member * BYTES_PER_TOKEN) + 50_000_000
 
-    def minutes(self, device: str = "cpu") -> float:
-        """Expected wall time: training at the measured rate, and a quarter more for everything around it, plus a minute of start-up."""
-        return 1.25 * self.training_tokens * self.flops_per_token / FLOPS_PER_SECOND[device] / 60 + 1
+    def minutes(self, flops_per_second: float) -> float:
+        """Expected wall time: training at that rate, and a quarter more for everything around it, plus a minute of start-up."""
+        return 1.25 * self.training_tokens * self.flops_per_token / flops_per_second / 60 + 1
 
     def check_disk(self) -> None:
         """Raise if the preset's folder would not fit on its disk."""

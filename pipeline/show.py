@@ -7,7 +7,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.plan import Plan, make_plan
+from pipeline.calibrate import training_flops
+from pipeline.plan import GPU_FLOPS, Plan, make_plan
 
 
 def _size(tokens: float) -> str:
@@ -31,8 +32,8 @@ def show_plan(plan: Plan) -> None:
     facts.add_row("runs", f"{len(plan.runs)} in {len(plan.packs)} pack(s)")
     facts.add_row("training tokens in all", f"{plan.training_tokens:,}")
     facts.add_row("training FLOPs in all", f"{plan.training_tokens * plan.flops_per_token:.2e}")
-    facts.add_row("expected time, 2 CPU cores", f"{plan.minutes('cpu'):.0f} min")
-    facts.add_row("expected time, one GPU", f"{plan.minutes('cuda'):.0f} min (not measured)")
+    facts.add_row("expected time, this machine's CPU", f"{plan.minutes(training_flops()):.0f} min (from a short calibration)")
+    facts.add_row("expected time, one GPU", f"{plan.minutes(GPU_FLOPS):.0f} min (not measured)")
     facts.add_row("expected disk", f"{plan.disk_bytes / 1e9:.1f} GB in {plan.root}")
     console.print(facts)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import subprocess
 import sys
@@ -11,8 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pipeline.calibrate import training_flops
 from pipeline.config import ROOT
 from pipeline.errors import UserError
+from pipeline.files import part_file
 from pipeline.plan import Plan
 
 
@@ -84,7 +87,7 @@ def run_workflow(plan: Plan, configs: Path, data: Path | None, extra: list[str])
         "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
         "PYTHONUNBUFFERED": "1",
     }
-    start = time.monotonic()
+    fresh, predicted, start = not (plan.root / "packs").exists(), plan.minutes(training_flops()), time.monotonic()
     with only_one(plan.root):
         status = subprocess.run(command, env=environment, pass_fds=()).returncode
     if status:
@@ -93,5 +96,9 @@ def run_workflow(plan: Plan, configs: Path, data: Path | None, extra: list[str])
         from pipeline.analysis.summary import summary
 
         summary(plan.root)
-        print(f"{plan.preset.name}: {(time.monotonic() - start) / 60:.1f} minutes in this run")
+        minutes = round((time.monotonic() - start) / 60, 2)
+        if fresh:  # a run that went on from somewhere says nothing of the whole
+            with part_file(plan.root / "time.json") as part:
+                part.write_text(json.dumps({"minutes": minutes, "predicted_minutes": round(predicted, 2)}) + "\n")
+        print(f"{plan.preset.name}: {minutes:.1f} minutes in this run (predicted for a whole run on this CPU: {predicted:.1f})")
     return status
