@@ -60,14 +60,17 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure: None = None) -> None:
         """One update; gradients are left as they are."""
         group = self.param_groups[0]
+        weights = group["params"]
+        for weight in weights:
+            if not self.state[weight]:
+                self.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
+        gradients = [weight.grad for weight in weights]
+        momenta = [self.state[weight]["momentum_buffer"] for weight in weights]
+        torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
+        directions = torch._foreach_lerp(gradients, momenta, group["momentum"])
+        torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
         batches: dict[torch.Size, list[tuple[Tensor, Tensor]]] = {}  # shape -> (part of a weight, its direction), wide
-        for weight, count in zip(group["params"], self.matrices, strict=True):
-            state = self.state[weight]
-            if not state:
-                state["momentum_buffer"] = torch.zeros_like(weight)
-            momentum = state["momentum_buffer"].lerp_(weight.grad, 1 - group["momentum"])
-            direction = weight.grad.lerp(momentum, group["momentum"])
-            weight.mul_(1 - group["lr"] * group["weight_decay"])
+        for weight, direction, count in zip(weights, directions, self.matrices, strict=True):
             for part, towards in zip(weight.chunk(count, -1), direction.chunk(count, -1), strict=True):
                 wide = (part, towards) if part.shape[1] <= part.shape[2] else (part.mT, towards.mT)
                 batches.setdefault(wide[0].shape, []).append(wide)
