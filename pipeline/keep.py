@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 import shutil
 from importlib import metadata
 from pathlib import Path
 
+from pipeline import machine
 from pipeline.errors import UserError
 from pipeline.files import part_file
 from pipeline.plan import Plan
@@ -87,7 +87,7 @@ def environment() -> dict[str, object]:
     packages = {distribution.metadata["Name"]: distribution.version for distribution in metadata.distributions()}
     return {
         "processor": cpu,
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": machine.cores(),
         "memory_gib": memory,
         "system": platform.platform(),
         "python": platform.python_version(),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import yaml
 
+from pipeline import machine
 from pipeline.config import CONFIGS, Condition, Preset, Study, TrainerConfig, load_conditions, load_preset, load_study, load_trainer
 from pipeline.errors import UserError
 
@@ -61,11 +62,28 @@ class Plan:
         )
 
     @cached_property
+    def on_gpu(self) -> bool:
+        """Whether models are trained on a GPU here."""
+        wanted = self.trainer.parallelism.accelerator
+        return wanted == "cuda" or (wanted == "auto" and machine.has_gpu())
+
+    @cached_property
     def packs(self) -> tuple[Pack, ...]:
-        """Runs split evenly into the fewest packs of at most `parallelism.pack_size`."""
-        count = -(-len(self.runs) // self.trainer.parallelism.pack_size)
-        share = -(-len(self.runs) // count)
-        return tuple(Pack(f"pack{i + 1}", self.runs[i * share : (i + 1) * share]) for i in range(count))
+        """Runs split evenly into the fewest packs of at most `parallelism.pack_size`; on a CPU, into equally many for each core.
+
+        Packs of one thread side by side trained 45 k tokens/s on two cores, one pack of two threads 40 k.
+        """
+        size = self.trainer.parallelism.pack_size or (32 if self.on_gpu else 3)
+        count = -(-len(self.runs) // size)
+        if not self.on_gpu and count > machine.cores():
+            count = -(-count // machine.cores()) * machine.cores()
+        bounds = [round(i * len(self.runs) / count) for i in range(count + 1)]
+        return tuple(Pack(f"pack{i + 1}", self.runs[bounds[i] : bounds[i + 1]]) for i in range(count))
+
+    @property
+    def threads(self) -> int:
+        """Threads of a pack on a CPU: its share of the cores."""
+        return self.trainer.parallelism.threads or max(machine.cores() // len(self.packs), 1)
 
     def pack(self, name: str) -> Pack:
         """The pack called `name`."""

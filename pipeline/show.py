@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.calibrate import training_flops
+from pipeline.machine import training_flops
 from pipeline.plan import GPU_FLOPS, Plan, make_plan
 
 

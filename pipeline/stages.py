@@ -187,7 +187,7 @@ def train(plan: Plan, pack: Pack) -> None:
 
     plan.check_disk()
     members = [Member(run.name, run.seed, plan.arm(run)) for run in pack.runs]
-    train_pack(members, plan.trainer, plan.preset.tokenizer.vocab_size, plan.pack_folder(pack))
+    train_pack(members, plan.trainer, plan.preset.tokenizer.vocab_size, plan.pack_folder(pack), plan.threads)
 
 
 def export(plan: Plan, pack: Pack) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline.calibrate import training_flops
+from pipeline import machine
 from pipeline.config import ROOT
 from pipeline.errors import UserError
 from pipeline.files import part_file
@@ -61,38 +61,26 @@ def run_workflow(plan: Plan, configs: Path, data: Path | None, extra: list[str])
     settings = [f"preset={plan.preset.name}", f"runs={plan.root.parent}", f"configs={configs}"]
     if data:
         settings.append(f"data={data.absolute()}")
-    cores = (
-        []
-        if any(a.startswith(("--cores", "-c", "-j", "--jobs")) for a in extra)
-        else ["--cores", str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)]
-    )
+    chosen = any(a.startswith(("--cores", "-c", "-j", "--jobs")) for a in extra)
+    dry = any(flag in extra for flag in ("-n", "--dry-run", "--dryrun"))
     command = [
         *(sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "pipeline" / "Snakefile"), "--directory", str(plan.root)),
-        *(
-            *cores,
-            "--nolock",
-            "--rerun-incomplete",
-            "--rerun-triggers",
-            "mtime",
-            "params",
-            "--quiet",
-            "rules",
-            "--config",
-            *settings,
-            *extra,
-        ),
+        *([] if chosen else ["--cores", str(machine.cores())]),
+        *("--nolock", "--rerun-incomplete", "--rerun-triggers", "mtime", "params"),
+        *("--quiet", "rules" if dry else "all"),  # stages say themselves what they do
+        *("--config", *settings, *extra),
     ]
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
         "PYTHONUNBUFFERED": "1",
     }
-    fresh, predicted, start = not (plan.root / "packs").exists(), plan.minutes(training_flops()), time.monotonic()
+    fresh, predicted, start = not (plan.root / "packs").exists(), plan.minutes(machine.training_flops()), time.monotonic()
     with only_one(plan.root):
         status = subprocess.run(command, env=environment, pass_fds=()).returncode
     if status:
         print(f"error: {plan.root}: stopped before the paper was done. The same command goes on from here.", file=sys.stderr)
-    elif not any(flag in extra for flag in ("-n", "--dry-run", "--dryrun")):
+    elif not dry:
         from pipeline.analysis.summary import summary
 
         summary(plan.root)

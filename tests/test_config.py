@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import machine
 from pipeline.config import CONFIGS, ROOT, load_conditions, load_preset, load_study, load_trainer
 from pipeline.errors import UserError
 from pipeline.plan import make_plan
@@ -35,7 +36,8 @@ def test_every_file_of_the_folder_is_valid() -> None:
         plan = make_plan(name)
         assert len(plan.runs) == len(set(plan.runs)) > 0
         assert sum(len(pack.runs) for pack in plan.packs) == len(plan.runs)
-        assert all(len(pack.runs) <= plan.trainer.parallelism.pack_size for pack in plan.packs)
+        assert all(len(pack.runs) <= (plan.trainer.parallelism.pack_size or 32) for pack in plan.packs)
+        assert tuple(run for pack in plan.packs for run in pack.runs) == plan.runs
     for path in (CONFIGS / "studies").glob("*.yaml"):
         load_study(path.stem)
     for path in (CONFIGS / "models").glob("*.yaml"):
@@ -123,3 +125,14 @@ def test_too_little_disk_is_said_before_anything_runs(tmp_path: Path, monkeypatc
 def test_presets_keep_their_names() -> None:
     assert {"smoke", "quick", "paper", "natural"} <= set(PRESETS)
     assert all(load_preset(name).description for name in PRESETS)
+
+
+def test_packs_fill_the_cores_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "has_gpu", lambda: False)
+    for cores, sizes, threads in ((1, [3] * 6, 1), (2, [3] * 6, 1), (4, [2, 2, 2, 3] * 2, 1), (16, [3] * 6, 2)):
+        monkeypatch.setattr(machine, "cores", lambda cores=cores: cores)
+        plan = make_plan("quick")
+        assert sorted(len(pack.runs) for pack in plan.packs) == sorted(sizes)
+        assert plan.threads == threads
+    monkeypatch.setattr(machine, "has_gpu", lambda: True)
+    assert [len(pack.runs) for pack in make_plan("quick").packs] == [18]

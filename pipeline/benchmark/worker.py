@@ -93,13 +93,13 @@ def train_ours(job: Job, gate: Gate, folder: Path) -> None:
             },
             "optimizer": {"learning_rate_scheduler": {"learning_rate": 1e-3, "lr_warmup_steps": 100}, **job.options.get("optimizer", {})},
             "tokens": {"sequence_length": shape.length, "micro_batch_size": shape.batch, "train_steps": 10**6},
-            "parallelism": {"threads": job.threads, "accelerator": job.device, **job.options.get("parallelism", {})},
+            "parallelism": {"accelerator": job.device, **job.options.get("parallelism", {})},
             "checkpoints": {"checkpoint_interval": 10**6},
             "logging": {"iteration_step_info_interval": 50},
         }
     )
     members = [trainer.Member(f"m{i}", i, folder) for i in range(job.members)]
-    trainer.train(members, config, shape.vocabulary, folder / "out", say=lambda _: None)
+    trainer.train(members, config, shape.vocabulary, folder / "out", job.threads, say=lambda _: None)
 
 
 def train_hf(job: Job, gate: Gate, folder: Path) -> None:

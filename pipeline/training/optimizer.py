@@ -66,9 +66,9 @@ class Muon(torch.optim.Optimizer):
                 self.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
         gradients = [weight.grad for weight in weights]
         momenta = [self.state[weight]["momentum_buffer"] for weight in weights]
-        torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
-        directions = torch._foreach_lerp(gradients, momenta, group["momentum"])
-        torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
+        torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])  # pyright: ignore[reportPrivateImportUsage]
+        directions = torch._foreach_lerp(gradients, momenta, group["momentum"])  # pyright: ignore[reportPrivateImportUsage]
+        torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])  # pyright: ignore[reportPrivateImportUsage]
         batches: dict[torch.Size, list[tuple[Tensor, Tensor]]] = {}  # shape -> (part of a weight, its direction), wide
         for weight, direction, count in zip(weights, directions, self.matrices, strict=True):
             for part, towards in zip(weight.chunk(count, -1), direction.chunk(count, -1), strict=True):

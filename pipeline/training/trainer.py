@@ -3,7 +3,6 @@
 The loop is the ordinary one (forward, backward, clip, step). Members are split into chunks of `member_chunk`, each an
 `EnsembleLlama` with its optimizers: on a CPU a chunk's weights, moments and activations then stay in cache through its whole step
 (0.9 M parameters, two cores: 3 members 69 k tokens/s, 1: 55 k, 6: 41 k; one fp32 member, eager: 15 k); on a GPU one chunk holds the pack.
-Several packs of one thread beat one pack of several (`parallelism.threads`): 45 k against 40 k on two cores.
 
 Data order is a pure function of (arm, step): step s takes rows (s - 1) x B … s x B, so there is no loader to save.
 """
@@ -36,7 +35,7 @@ from pipeline.training import checkpoint
 from pipeline.training.model import EnsembleLlama
 from pipeline.training.optimizer import build, clip, learning_rate
 
-CPU_CHUNK_TOKENS = 4_608  # of a chunk's step on a CPU: 3 members of 16 x 96 tokens; measured, see above
+CPU_CHUNK_TOKENS = 2_304  # of a chunk's step, for each thread on a CPU: 3 members of 16 x 96 tokens on two; measured, see above
 
 
 @dataclass(frozen=True)
@@ -116,7 +115,7 @@ class Pack:
         self.members, self.config = members, config
         device = fabric.device
         self.precision = precision_of(config, device)
-        on_cpu = max(CPU_CHUNK_TOKENS // (config.tokens.micro_batch_size * config.tokens.sequence_length), 1)
+        on_cpu = max(CPU_CHUNK_TOKENS * torch.get_num_threads() // (config.tokens.micro_batch_size * config.tokens.sequence_length), 1)
         chunk = config.parallelism.member_chunk or (on_cpu if device.type == "cpu" else len(members))
         count = -(-len(members) // chunk)
         self.slices = [slice(*(round(i * len(members) / count) for i in (n, n + 1))) for n in range(count)]
@@ -233,15 +232,18 @@ def digest_of(config: TrainerConfig, members: list[Member], vocab_size: int) -> 
     return hashlib.blake2b(json.dumps(what, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
-def train(members: list[Member], config: TrainerConfig, vocab_size: int, folder: Path, say: Callable[[str], None] = print) -> Record:
-    """Train `members` together and write `weights.safetensors`, `metrics.csv` and `record.json` to `folder`.
+def train(
+    members: list[Member], config: TrainerConfig, vocab_size: int, folder: Path, threads: int = 0, say: Callable[[str], None] = print
+) -> Record:
+    """Train `members` together; write `weights.safetensors`, `metrics.csv` and `record.json` to `folder`.
 
+    On a CPU, with `threads` (0: torch's default).
     Goes on from `folder/checkpoint.pt` when that was made by the same config and data; on a CPU the result is then bitwise that of an
     uninterrupted run.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    if config.parallelism.threads:
-        torch.set_num_threads(config.parallelism.threads)
+    if threads:
+        torch.set_num_threads(threads)
     fabric = Fabric(accelerator=config.parallelism.accelerator, devices=1, precision="32-true")
     # compiled scatter-adds (the embedding gradient) otherwise add in any order; measured: no cost on a CPU
     torch.use_deterministic_algorithms(fabric.device.type == "cpu")

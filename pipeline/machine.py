@@ -1,13 +1,29 @@
-"""How fast this machine is, from a quarter of a second of matrix products: what `plan` predicts wall time with."""
+"""What this machine has, and how fast it is: what packs are cut by and `plan` predicts wall time with. Imports nothing heavy."""
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 import time
+from functools import lru_cache
 from pathlib import Path
 
 # Training FLOP/s of a whole preset's packs ÷ FLOP/s of numpy's fp32 matrix products, both on all cores.
 # quick on a Zen 4 (bf16 products): 1.8e11 ÷ 1.86e11; without bf16 instructions products take about twice as long.
 SHARE = {"bf16": 0.97, "fp32": 0.45}
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@lru_cache
+def has_gpu() -> bool:
+    """Whether there is an NVIDIA GPU whose driver answers."""
+    tool = shutil.which("nvidia-smi")
+    return tool is not None and subprocess.run([tool, "-L"], capture_output=True).returncode == 0
 
 
 def matmul_flops(seconds: float = 0.25) -> float:
