@@ -17,7 +17,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline.config import Model
-from pipeline.training.loss import next_token_loss
 
 END_OF_TEXT_ID = 0
 MATRICES = {"qkv": 3, "out": 1, "gate_up": 2, "down": 1}  # of a layer: name -> how many matrices lie side by side in it
@@ -100,8 +99,11 @@ class EnsembleLlama(nn.Module):
 
     def forward(self, tokens_ebt: Tensor) -> Tensor:
         """Mean next-token loss per member `[E]`, in nats per token, of sequences `[E, B, T]`."""
-        table = self.embed if self.head is None else self.head
-        return next_token_loss(self.hidden(tokens_ebt), table, tokens_ebt)
+        e, b, t = tokens_ebt.shape
+        logits_env = self.logits(self.hidden(tokens_ebt)).view(e, b, t, self.vocab_size)[:, :, :-1].float()
+        targets_ebt = tokens_ebt[:, :, 1:].long()
+        picked = logits_env.gather(-1, targets_ebt.unsqueeze(-1)).squeeze(-1)
+        return (logits_env.logsumexp(-1) - picked).mean(dim=(1, 2))
 
     def _norm(self, x: Tensor, index: int) -> Tensor:
         scale = torch.rsqrt(x.square().mean(-1, keepdim=True) + self.config.rms_norm_eps)
