@@ -180,16 +180,17 @@ def hidden_at(model: EnsembleLlama, tokens_bt: Tensor, depths_bt: Tensor, seen_b
     (b, t), heads = tokens_bt.shape, model.config.num_attention_heads
     e, size = model.members, model.config.hidden_size // model.config.num_attention_heads
     hide_btt = torch.zeros(b, t, t, device=tokens_bt.device).masked_fill_(~seen_btt, float("-inf"))
-    cos, sin = (model.get_buffer(name)[depths_bt].unsqueeze(1) for name in ("cos", "sin"))  # [B, 1, T, size]
+    cos, sin = (model.get_buffer(name)[depths_bt].view(b, 1, 1, t, size) for name in ("cos", "sin"))
     layers = model.config.num_hidden_layers
-    mask = hide_btt.to(model.precision).repeat(e, 1, 1).unsqueeze(1)
+    mask = hide_btt.to(model.precision).unsqueeze(1)  # one for all members: they are heads of the same row
     x = model.embed[:, tokens_bt.reshape(-1)]
     for layer in range(layers):
         w_qkv, w_out, w_gate_up, w_down = (model.get_parameter(f"{matrix}.{layer}") for matrix in MATRICES)
-        qkv = model._product(_norm(model, x, 2 * layer), w_qkv).view(e, b, t, 3, heads, size).permute(3, 0, 1, 4, 2, 5)
-        q, k = rotate(qkv[:2].float(), cos, sin).to(model.precision)  # [E, B, H, T, size]
-        q, k, v = (part.reshape(e * b, heads, t, size) for part in (q, k, qkv[2]))
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).reshape(e, b * t, heads * size)
+        qkv = model._product(_norm(model, x, 2 * layer), w_qkv).view(e, b, t, 3, heads, size).permute(3, 1, 0, 4, 2, 5)
+        q, k = rotate(qkv[:2].float(), cos, sin).to(model.precision)  # [B, E, H, T, size]
+        q, k, v = (part.reshape(b, e * heads, t, size) for part in (q, k, qkv[2]))
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask).view(b, e, heads, t, size)
+        mixed = mixed.permute(1, 0, 3, 2, 4).reshape(e, b * t, heads * size)
         if layer == layers - 1:  # nothing after this mixes positions
             x, mixed = x[:, picked_m], mixed[:, picked_m]
         x += model._product(mixed, w_out)

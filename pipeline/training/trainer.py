@@ -10,13 +10,15 @@ Data order is a pure function of (arm, step): step s takes rows (s - 1) x B … 
 from __future__ import annotations
 
 import csv
+import fcntl
 import gc
 import hashlib
 import json
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import cast
@@ -77,6 +79,14 @@ def precision_of(config: TrainerConfig, device: torch.device) -> torch.dtype:
 def compiler_found() -> bool:
     """Whether torch.compile can build CPU kernels here."""
     return shutil.which(os.environ.get("CXX", "g++")) is not None or shutil.which("clang++") is not None
+
+
+@contextmanager
+def one_compiles(folder: Path) -> Iterator[None]:
+    """Packs that start side by side compile one after the other: the first with all cores, the others from its cache."""
+    with (folder / ".compiling").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
 class Batches:
@@ -269,7 +279,8 @@ def train(
     for step in range(done + 1, steps + 1):
         tokens_ebt = torch.from_numpy(batches.batch(step)).to(fabric.device, non_blocking=True)
         rate = learning_rate(config.optimizer.learning_rate_scheduler, step, steps)
-        losses, norms = pack.step(tokens_ebt, rate, fabric)
+        with one_compiles(folder.parent) if pack.compiled and step == done + 1 else nullcontext():
+            losses, norms = pack.step(tokens_ebt, rate, fabric)
         logging = step % every == 0 or step in (1, steps)
         if logging or fabric.device.type == "cpu":  # looking costs a sync on a GPU, nothing on a CPU
             pack.isolate(losses, norms, step)
