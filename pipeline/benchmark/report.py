@@ -87,5 +87,5 @@ def draw(rows: Sequence[Row], out: Path) -> None:
         ax.invert_yaxis()
         ax.set_title(shape)
         ax.set_xlabel("k tokens/s, all members")
-    figure.tight_layout()
+    figure.set_layout_engine("constrained")
     style.save(figure, out)

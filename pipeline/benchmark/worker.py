@@ -71,7 +71,7 @@ def train_ours(job: Job, gate: Gate, folder: Path) -> None:
     from pipeline.training import trainer
 
     shape, rows = job.shape, token_rows(job.shape)
-    np.save(folder / "tokens.npy", rows)
+    np.save(folder / "arm.npy", rows)
     (folder / "arm.json").write_text("{}")
 
     class Batches(trainer.Batches):
