@@ -56,6 +56,15 @@ class Model(Strict):
     tie_word_embeddings: bool = True
     initializer_range: float = 0.02
 
+    def parameters(self, vocabulary: int) -> int:
+        """Parameters of one model, tied embeddings counted once."""
+        d, f, layers = self.hidden_size, self.intermediate_size, self.num_hidden_layers
+        return vocabulary * d * (1 if self.tie_word_embeddings else 2) + layers * (4 * d * d + 3 * d * f) + (2 * layers + 1) * d
+
+    def flops_per_token(self, vocabulary: int, length: int) -> float:
+        """Training FLOPs per token: 6 x parameters + attention's 12 x layers x hidden x sequence (Kaplan et al.; PaLM, appendix B)."""
+        return 6 * self.parameters(vocabulary) + 12 * self.num_hidden_layers * self.hidden_size * length
+
 
 class LearningRate(Strict):
     """`optimizer.learning_rate_scheduler`: warm-up, plateau, decay (WSD), or cosine over the whole run."""

@@ -138,15 +138,12 @@ class Plan:
     @property
     def parameters(self) -> int:
         """Parameters of one model, tied embeddings counted once."""
-        m, v = self.trainer.model, self.preset.tokenizer.vocab_size
-        d, f, layers = m.hidden_size, m.intermediate_size, m.num_hidden_layers
-        return v * d * (1 if m.tie_word_embeddings else 2) + layers * (4 * d * d + 3 * d * f) + (2 * layers + 1) * d
+        return self.trainer.model.parameters(self.preset.tokenizer.vocab_size)
 
     @property
     def flops_per_token(self) -> float:
-        """Training FLOPs per token: 6 x parameters + attention's 12 x layers x hidden x sequence (Kaplan et al.; PaLM, appendix B)."""
-        m = self.trainer.model
-        return 6 * self.parameters + 12 * m.num_hidden_layers * m.hidden_size * self.trainer.tokens.sequence_length
+        """Training FLOPs per token."""
+        return self.trainer.model.flops_per_token(self.preset.tokenizer.vocab_size, self.trainer.tokens.sequence_length)
 
     @property
     def training_tokens(self) -> int:

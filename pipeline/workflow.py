@@ -75,7 +75,7 @@ def run_workflow(plan: Plan, configs: Path, data: Path | None, extra: list[str])
         "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
         "PYTHONUNBUFFERED": "1",
     }
-    fresh, predicted, start = not (plan.root / "packs").exists(), plan.minutes(machine.training_flops()), time.monotonic()
+    fresh, start = not (plan.root / "packs").exists(), time.monotonic()
     with only_one(plan.root):
         status = subprocess.run(command, env=environment, pass_fds=()).returncode
     if status:
@@ -84,7 +84,7 @@ def run_workflow(plan: Plan, configs: Path, data: Path | None, extra: list[str])
         from pipeline.analysis.summary import summary
 
         summary(plan.root)
-        minutes = round((time.monotonic() - start) / 60, 2)
+        minutes, predicted = round((time.monotonic() - start) / 60, 2), plan.minutes(machine.training_flops())
         if fresh:  # a run that went on from somewhere says nothing of the whole
             with part_file(plan.root / "time.json") as part:
                 part.write_text(json.dumps({"minutes": minutes, "predicted_minutes": round(predicted, 2)}) + "\n")

@@ -12,15 +12,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
-from pipeline.benchmark.contenders import CPU_SHAPES, SHAPES, Contender, contenders, flops_per_token
+from pipeline.benchmark.contenders import CPU_SHAPES, SHAPES, Contender, contenders
 from pipeline.benchmark.worker import Job, Shape
 from pipeline.config import ROOT
 from pipeline.errors import UserError
 
 SLICE_FLOPS = {"cpu": 4e11, "cuda": 2e14}  # of a slice, per core or GPU: some seconds
-ROUNDS = 5
 
 
 @dataclass(frozen=True)
@@ -45,11 +43,11 @@ class Process:
         self.contender, self.shape, self.folder = contender, shape, folder
         tokens = shape.batch * shape.length
         shares = [len(range(i, contender.members, contender.processes)) for i in range(contender.processes)]
-        work = SLICE_FLOPS[device] * (contender.threads if device == "cpu" else 1) / flops_per_token(shape) / tokens
-        self.steps = [max(2, round(work / share)) for share in shares]
-        self.tokens = sum(steps * share * tokens for steps, share in zip(self.steps, shares, strict=True))
+        work = SLICE_FLOPS[device] * (contender.threads if device == "cpu" else 1) / shape.flops_per_token / tokens
+        steps_each = [max(2, round(work / share)) for share in shares]
+        self.tokens = sum(steps * share * tokens for steps, share in zip(steps_each, shares, strict=True))
         self.parts = []
-        for number, (share, steps) in enumerate(zip(shares, self.steps, strict=True)):
+        for number, (share, steps) in enumerate(zip(shares, steps_each, strict=True)):
             job = Job(contender.tool, shape, share, contender.threads, steps, device, contender.options)
             environment = {**os.environ, "OMP_NUM_THREADS": str(contender.threads), "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
             self.parts.append(
@@ -88,10 +86,8 @@ class Process:
         lines = [line for line in (self.folder / "log0").read_text().splitlines() if line.strip()]
         return lines[-1][:160] if lines else "ended without a word"
 
-    def __enter__(self) -> Process:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def close(self) -> None:
+        """End its processes."""
         for part in self.parts:
             part.kill()
             part.wait()
@@ -157,7 +153,7 @@ def _shape(shape: Shape, device: str, found: list[Contender], rounds: int, missi
                 _say(f"{shape.name}: round {turn + 1} of {rounds}")
         finally:
             for process in running:
-                process.__exit__(None, None, None)
+                process.close()
     medians = {name: statistics.median(values) for name, values in speeds.items()}
     best = max((medians[c.name] for c in found if c.tool != "ours" and c.name in medians), default=float("nan"))
     peak = statistics.median(peaks)
@@ -170,7 +166,7 @@ def _shape(shape: Shape, device: str, found: list[Contender], rounds: int, missi
             low=round(min(speeds[c.name])),
             high=round(max(speeds[c.name])),
             ratio_to_best_peer=round(medians[c.name] / best, 2),
-            share_of_peak=round(medians[c.name] * flops_per_token(shape) / peak, 3),
+            share_of_peak=round(medians[c.name] * shape.flops_per_token / peak, 3),
             compile_seconds=round(compiling[c.name], 1),
         )
         for c in found

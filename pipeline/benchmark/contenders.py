@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from pipeline import machine
 from pipeline.benchmark.worker import Shape
 
 SHAPES = {
@@ -32,20 +32,9 @@ class Contender:
     options: dict[str, Any] = field(default_factory=dict)
 
 
-def parameters(shape: Shape) -> int:
-    """Parameters of the Llama of this shape, tied embeddings counted once."""
-    layer = 4 * shape.hidden**2 + 3 * shape.hidden * shape.intermediate
-    return shape.vocabulary * shape.hidden + shape.layers * layer + (2 * shape.layers + 1) * shape.hidden
-
-
-def flops_per_token(shape: Shape) -> float:
-    """Training FLOPs per token, as in `Plan.flops_per_token`."""
-    return 6 * parameters(shape) + 12 * shape.layers * shape.hidden * shape.length
-
-
 def contenders(shape: Shape, device: str, nanogpt: Path | None) -> list[Contender]:
     """Everyone for one shape on one device. The first of each peer is that tool as shipped, its settings untouched."""
-    cores = os.cpu_count() or 1
+    cores = machine.cores()
     sizes = GPU_MEMBERS.get(shape.name, ()) if device == "cuda" else ()
     found = [_ours(members, device, cores) for members in sizes or MEMBERS[shape.name]]
     quiet = {"logging_steps": 10**6, "logging_nan_inf_filter": False, "optim": "adamw_torch_fused", "disable_tqdm": True}
@@ -78,6 +67,4 @@ def contenders(shape: Shape, device: str, nanogpt: Path | None) -> list[Contende
 def _ours(members: int, device: str, cores: int) -> Contender:
     processes = min(members, cores) if device == "cpu" else 1
     name = f"ours, {members} member{'s' if members > 1 else ''}"
-    return Contender(
-        name, "ours", members, processes, max(cores // processes, 1), {"parallelism": {"member_chunk": 1}} if device == "cpu" else {}
-    )
+    return Contender(name, "ours", members, processes, max(cores // processes, 1))

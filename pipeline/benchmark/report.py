@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from pipeline.analysis.values import write_text
 from pipeline.benchmark.compare import Row, compare
 from pipeline.benchmark.evaluation import EvaluationRow, compare_evaluation
 from pipeline.errors import UserError
@@ -60,7 +61,7 @@ def _finish(rows: Sequence[Row] | Sequence[EvaluationRow], header: list[str], ce
     out.parent.mkdir(parents=True, exist_ok=True)
     table.write(out, header, cells)
     text = json.dumps([asdict(row) for row in rows], indent=1)
-    out.with_suffix(".json").write_text(text + "\n")
+    write_text(out.with_suffix(".json"), text + "\n")
     print(text if as_json else out.with_suffix(".md").read_text())
 
 

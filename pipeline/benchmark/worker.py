@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.benchmark.gate import Gate
+from pipeline.config import Model
 
 ROWS = 4096  # batches repeat after these rows: small enough to make at once, far larger than a batch
 
@@ -35,6 +36,21 @@ class Shape:
     vocabulary: int
     batch: int
     length: int
+
+    @property
+    def model(self) -> Model:
+        """As the model section of a trainer file."""
+        return Model(
+            hidden_size=self.hidden,
+            intermediate_size=self.intermediate,
+            num_hidden_layers=self.layers,
+            num_attention_heads=self.heads,
+        )
+
+    @property
+    def flops_per_token(self) -> float:
+        """Training FLOPs per token."""
+        return self.model.flops_per_token(self.vocabulary, self.length)
 
 
 @dataclass(frozen=True)
@@ -85,15 +101,10 @@ def train_ours(job: Job, gate: Gate, folder: Path) -> None:
     trainer.Batches = Batches
     config = TrainerConfig.model_validate(
         {
-            "model": {
-                "hidden_size": shape.hidden,
-                "intermediate_size": shape.intermediate,
-                "num_hidden_layers": shape.layers,
-                "num_attention_heads": shape.heads,
-            },
+            "model": shape.model,
             "optimizer": {"learning_rate_scheduler": {"learning_rate": 1e-3, "lr_warmup_steps": 100}, **job.options.get("optimizer", {})},
             "tokens": {"sequence_length": shape.length, "micro_batch_size": shape.batch, "train_steps": 10**6},
-            "parallelism": {"accelerator": job.device, **job.options.get("parallelism", {})},
+            "parallelism": {"accelerator": job.device},
             "checkpoints": {"checkpoint_interval": 10**6},
             "logging": {"iteration_step_info_interval": 50},
         }
