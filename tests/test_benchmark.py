@@ -10,14 +10,15 @@ import pytest
 
 from pipeline.benchmark import compare as module
 from pipeline.benchmark import report
-from pipeline.benchmark.contenders import CPU_SHAPES, SHAPES, contenders, flops_per_token, parameters
+from pipeline.benchmark.contenders import CPU_SHAPES, SHAPES, contenders
 from pipeline.errors import UserError
 
 
 def test_shapes_are_of_their_size_and_every_peer_is_shipped_and_tuned(tmp_path: Path) -> None:
     for name, millions in (("0.8M", 0.84), ("5M", 5.1), ("30M", 29.9), ("124M", 123.6)):
-        assert parameters(SHAPES[name]) == pytest.approx(millions * 1e6, rel=0.01)
-        assert flops_per_token(SHAPES[name]) > 6 * parameters(SHAPES[name])
+        shape = SHAPES[name]
+        assert shape.model.parameters(shape.vocabulary) == pytest.approx(millions * 1e6, rel=0.01)
+        assert shape.flops_per_token > 6 * shape.model.parameters(shape.vocabulary)
     for name in CPU_SHAPES:
         found = contenders(SHAPES[name], "cpu", tmp_path)
         assert len({contender.name for contender in found}) == len(found)

@@ -104,7 +104,7 @@ def train_ours(job: Job, gate: Gate, folder: Path) -> None:
             "model": shape.model,
             "optimizer": {"learning_rate_scheduler": {"learning_rate": 1e-3, "lr_warmup_steps": 100}, **job.options.get("optimizer", {})},
             "tokens": {"sequence_length": shape.length, "micro_batch_size": shape.batch, "train_steps": 10**6},
-            "parallelism": {"accelerator": job.device},
+            "parallelism": {"accelerator": job.device, **job.options.get("parallelism", {})},
             "checkpoints": {"checkpoint_interval": 10**6},
             "logging": {"iteration_step_info_interval": 50},
         }

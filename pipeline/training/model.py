@@ -34,7 +34,7 @@ class EnsembleLlama(nn.Module):
     down: nn.ParameterList
     cos: Tensor  # [T, size of a head], as is `sin`
     sin: Tensor
-    causal: Tensor  # [T, T], added to scores
+    causal: Tensor  # [T, T], whether a token (row) sees another (column)
 
     def __init__(
         self, config: Model, vocab_size: int, sequence_length: int, seeds: list[int], precision: torch.dtype = torch.float32
@@ -54,8 +54,7 @@ class EnsembleLlama(nn.Module):
         cos, sin = rotary(sequence_length, d // config.num_attention_heads, config.rope_theta)
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
-        mask = torch.full((sequence_length, sequence_length), float("-inf")).triu(1)
-        self.register_buffer("causal", mask, persistent=False)
+        self.register_buffer("causal", torch.ones(sequence_length, sequence_length, dtype=torch.bool).tril(), persistent=False)
 
     def _initialise(self, seeds: list[int]) -> None:
         """Normal(0, initializer_range); matrices that write to the residual stream are divided by sqrt(2 x layers) (GPT-2)."""
@@ -86,8 +85,9 @@ class EnsembleLlama(nn.Module):
         offset = torch.arange(e, device=tokens_ebt.device).view(e, 1, 1) * self.vocab_size
         x = F.embedding((tokens_ebt + offset).view(e, b * t), self.embed.view(e * self.vocab_size, d))
         document_bt = (tokens_ebt == END_OF_TEXT_ID).view(e * b, t).cumsum(-1, dtype=torch.int32)
+        seen_btt = (document_bt.unsqueeze(2) == document_bt.unsqueeze(1)) & self.causal[:t, :t]  # [E*B, T, T]
         for layer in range(self.config.num_hidden_layers):
-            x = x + self._attention(self._norm(x, 2 * layer), layer, document_bt)
+            x = x + self._attention(self._norm(x, 2 * layer), layer, seen_btt)
             gate, up = self._product(self._norm(x, 2 * layer + 1), self.gate_up[layer]).chunk(2, dim=-1)
             x = x + self._product(F.silu(gate.float()).to(gate.dtype) * up, self.down[layer]).float()
         return self._norm(x, 2 * self.config.num_hidden_layers).to(self.precision)
@@ -112,19 +112,18 @@ class EnsembleLlama(nn.Module):
     def _product(self, x: Tensor, weight: Tensor) -> Tensor:
         return torch.bmm(x.to(self.precision), weight.to(self.precision))
 
-    def _attention(self, x: Tensor, layer: int, document_bt: Tensor) -> Tensor:
-        e, heads, t = x.shape[0], self.config.num_attention_heads, document_bt.shape[1]
-        b = document_bt.shape[0] // e
+    def _attention(self, x: Tensor, layer: int, seen_btt: Tensor) -> Tensor:
+        e, heads, t = x.shape[0], self.config.num_attention_heads, seen_btt.shape[1]
+        b = seen_btt.shape[0] // e
         size = self.config.hidden_size // heads
         qkv = self._product(x, self.qkv[layer]).view(e * b, t, 3, heads, size).permute(2, 0, 3, 1, 4)
         q, k = (rotate(part.float(), self.cos[:t], self.sin[:t]).to(self.precision) for part in (qkv[0], qkv[1]))
-        same = (document_bt.unsqueeze(2) == document_bt.unsqueeze(1)).unsqueeze(1)  # [E*B, 1, T, T]
         if x.is_cuda:
-            mixed = F.scaled_dot_product_attention(q, k, qkv[2], attn_mask=same & (self.causal[:t, :t] == 0))
+            mixed = F.scaled_dot_product_attention(q, k, qkv[2], attn_mask=seen_btt.unsqueeze(1))
         else:
             q, k, v = (part.reshape(e * b * heads, t, size) for part in (q, k, qkv[2]))
-            scores = torch.bmm(q, k.transpose(1, 2)).view(e * b, heads, t, t).float() / math.sqrt(size) + self.causal[:t, :t]
-            weights = scores.masked_fill(~same, float("-inf")).softmax(-1).to(self.precision)
+            scores = torch.bmm(q, k.transpose(1, 2)).view(e * b, heads, t, t).float() / math.sqrt(size)
+            weights = scores.masked_fill(~seen_btt.unsqueeze(1), float("-inf")).softmax(-1).to(self.precision)
             mixed = torch.bmm(weights.view(e * b * heads, t, t), v).view(e * b, heads, t, size)
         return self._product(mixed.transpose(1, 2).reshape(e, b * t, heads * size), self.out[layer]).float()
 

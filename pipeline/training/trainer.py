@@ -247,9 +247,8 @@ def train(
 ) -> Record:
     """Train `members` together; write `weights.safetensors`, `metrics.csv` and `record.json` to `folder`.
 
-    On a CPU, with `threads` (0: torch's default).
     Goes on from `folder/checkpoint.pt` when that was made by the same config and data; on a CPU the result is then bitwise that of an
-    uninterrupted run.
+    uninterrupted run. `threads` are those of a CPU (0: as torch chooses).
     """
     folder.mkdir(parents=True, exist_ok=True)
     if threads:
