@@ -155,14 +155,15 @@ def train_litgpt(job: Job, gate: Gate, folder: Path) -> None:
 
     pretrain, arguments, data = (import_module(f"litgpt.{name}") for name in ("pretrain", "args", "data"))
 
-    shape, rows = job.shape, torch.from_numpy(token_rows(job.shape).astype(np.int64))
+    shape = job.shape
+    rows = torch.nn.functional.pad(torch.from_numpy(token_rows(shape).astype(np.int64)), (0, 1))  # inputs and targets: T + 1 tokens
 
     class Rows(torch.utils.data.IterableDataset):
         def __iter__(self):
             while True:
                 for start in range(0, len(rows) - shape.batch + 1, shape.batch):
                     gate.pass_one()
-                    yield torch.nn.functional.pad(rows[start : start + shape.batch], (0, 1))  # inputs and targets: T + 1 tokens
+                    yield rows[start : start + shape.batch]
 
     class Data(data.DataModule):
         def connect(self, *_: Any, **__: Any) -> None:
