@@ -173,14 +173,24 @@ def benchmark(
     only: Annotated[str, typer.Option(help="Only contenders whose name holds this.")] = "",
     rounds: Annotated[int, typer.Option(help="Slices of each contender, in turns.")] = 5,
     evaluation: Annotated[str | None, typer.Option(help="Compare evaluation instead, on the models of this finished preset.")] = None,
+    agreement: Annotated[str | None, typer.Option(help="Compare losses with the fp32 path instead, on a finished preset's data.")] = None,
+    curve: Annotated[bool, typer.Option(help="Time our training against members, tokens and parameters instead.")] = False,
+    keep: Annotated[bool, typer.Option(help="Time nothing: copy what --out holds to docs/benchmark and README.")] = False,
     out: Annotated[Path, typer.Option(help="Where the table and the figure go.")] = Path("runs/benchmark"),
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
 ) -> None:
     """Time training beside HF Trainer, litgpt and nanoGPT, in turns in one run (install the extra `bench`)."""
     from pipeline.benchmark import report
+    from pipeline.config import ROOT
 
-    if evaluation:
+    if keep:
+        print(f"kept: {report.keep(out, ROOT)}")
+    elif evaluation:
         report.evaluation(_plan(evaluation), out, rounds, as_json)
+    elif agreement:
+        report.agreement(_plan(agreement), out, as_json)
+    elif curve:
+        report.curve(out, as_json)
     else:
         report.training(tuple(shape or ()), nanogpt, only, rounds, out, as_json)
 

@@ -26,6 +26,15 @@ def has_gpu() -> bool:
     return tool is not None and subprocess.run([tool, "-L"], capture_output=True).returncode == 0
 
 
+@lru_cache
+def gpu_memory() -> int:
+    """Bytes of the first NVIDIA GPU's memory; 0 without one."""
+    if not has_gpu():
+        return 0
+    query = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    return int(subprocess.run(query, capture_output=True, text=True, check=True).stdout.split()[0]) * 2**20
+
+
 def matmul_flops(seconds: float = 0.25) -> float:
     """FLOP/s of fp32 products of 768 x 768 matrices in numpy, on all cores, the best of those done in `seconds`."""
     import numpy as np

@@ -69,11 +69,12 @@ class Plan:
 
     @cached_property
     def packs(self) -> tuple[Pack, ...]:
-        """Runs split evenly into the fewest packs of at most `parallelism.pack_size`; on a CPU, into equally many for each core.
+        """Runs split evenly into the fewest packs that a GPU's memory holds; on a CPU, into packs of 3, equally many for each core.
 
         Packs of one thread side by side trained 45 k tokens/s on two cores, one pack of two threads 40 k.
         """
-        size = self.trainer.parallelism.pack_size or (32 if self.on_gpu else 3)
+        fit = max(int(0.8 * machine.gpu_memory()) // self.member_bytes, 1) if self.on_gpu else 3
+        size = self.trainer.parallelism.pack_size or fit
         count = -(-len(self.runs) // size)
         if not self.on_gpu and count > machine.cores():
             count = -(-count // machine.cores()) * machine.cores()
@@ -144,6 +145,17 @@ class Plan:
     def flops_per_token(self) -> float:
         """Training FLOPs per token."""
         return self.trainer.model.flops_per_token(self.preset.tokenizer.vocab_size, self.trainer.tokens.sequence_length)
+
+    @property
+    def member_bytes(self) -> int:
+        """Memory of one member in training: weights, gradient and moments in fp32; what a step's backward needs, and its logits.
+
+        A layer keeps about 40 bytes a hidden and 8 an intermediate unit of each token, the loss 10 an entry of the vocabulary.
+        """
+        m, t = self.trainer.model, self.trainer.tokens
+        layers = m.num_hidden_layers * (40 * m.hidden_size + 8 * m.intermediate_size)
+        of_token = layers + 10 * self.preset.tokenizer.vocab_size
+        return 16 * self.parameters + t.sequence_length * t.micro_batch_size * of_token
 
     @property
     def training_tokens(self) -> int:

@@ -135,4 +135,8 @@ def test_packs_fill_the_cores_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
         assert sorted(len(pack.runs) for pack in plan.packs) == sorted(sizes)
         assert plan.threads == threads
     monkeypatch.setattr(machine, "has_gpu", lambda: True)
-    assert [len(pack.runs) for pack in make_plan("quick").packs] == [18]
+    for memory, count in ((2**37, 1), (2**29, 5)):  # 99 MB a member
+        monkeypatch.setattr(machine, "gpu_memory", lambda memory=memory: memory)
+        plan = make_plan("quick")
+        assert len(plan.packs) == count
+        assert max(len(pack.runs) for pack in plan.packs) * plan.member_bytes <= memory

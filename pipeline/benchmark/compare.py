@@ -141,16 +141,16 @@ def _shape(shape: Shape, device: str, found: list[Contender], rounds: int, missi
                 running.append(process)
                 try:
                     compiling[contender.name] = process.hear("ready")
-                    _say(f"{shape.name}: {contender.name} is ready after {compiling[contender.name]:.0f} s")
+                    say(f"{shape.name}: {contender.name} is ready after {compiling[contender.name]:.0f} s")
                 except EOFError:
                     missing[contender.name] = process.reason()
-                    _say(f"{shape.name}: {contender.name} left out: {missing[contender.name]}")
+                    say(f"{shape.name}: {contender.name} left out: {missing[contender.name]}")
                     running.remove(process)
             for turn in range(rounds):
                 for process in running:
                     speeds.setdefault(process.contender.name, []).append(process.slice())
                 peaks.append(matmul_peak(device))
-                _say(f"{shape.name}: round {turn + 1} of {rounds}")
+                say(f"{shape.name}: round {turn + 1} of {rounds}")
         finally:
             for process in running:
                 process.close()
@@ -174,5 +174,6 @@ def _shape(shape: Shape, device: str, found: list[Contender], rounds: int, missi
     ]
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """A line of progress; standard output is for the result."""
     print(text, file=sys.stderr, flush=True)

@@ -36,7 +36,7 @@ def contenders(shape: Shape, device: str, nanogpt: Path | None) -> list[Contende
     """Everyone for one shape on one device. The first of each peer is that tool as shipped, its settings untouched."""
     cores = machine.cores()
     sizes = GPU_MEMBERS.get(shape.name, ()) if device == "cuda" else ()
-    found = [_ours(members, device, cores) for members in sizes or MEMBERS[shape.name]]
+    found = [ours(members, device, cores) for members in sizes or MEMBERS[shape.name]]
     quiet = {"logging_steps": 10**6, "logging_nan_inf_filter": False, "optim": "adamw_torch_fused", "disable_tqdm": True}
     compiled = {**quiet, "torch_compile": True}
     found.append(Contender("HF Trainer, as shipped", "hf"))
@@ -64,7 +64,8 @@ def contenders(shape: Shape, device: str, nanogpt: Path | None) -> list[Contende
     return [one if one.threads else replace(one, threads=cores) for one in found]
 
 
-def _ours(members: int, device: str, cores: int) -> Contender:
+def ours(members: int, device: str, cores: int) -> Contender:
+    """This package's trainer with `members` models, on a CPU over one process a core."""
     processes = min(members, cores) if device == "cpu" else 1
     name = f"ours, {members} member{'s' if members > 1 else ''}"
     return Contender(name, "ours", members, processes, max(cores // processes, 1))

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from pipeline.analysis.values import write_text
+from pipeline import machine
+from pipeline.analysis.values import number, write_text
+from pipeline.benchmark.agreement import agreement as compare_paths
 from pipeline.benchmark.compare import Row, compare
-from pipeline.benchmark.evaluation import EvaluationRow, compare_evaluation
+from pipeline.benchmark.curve import Point, cost_curve
+from pipeline.benchmark.evaluation import compare_evaluation
 from pipeline.errors import UserError
 from pipeline.figures import table
 from pipeline.plan import Plan
@@ -57,7 +62,29 @@ def evaluation(plan: Plan, out: Path, rounds: int, as_json: bool) -> None:
     _finish(rows, header, cells, out / "evaluation", as_json)
 
 
-def _finish(rows: Sequence[Row] | Sequence[EvaluationRow], header: list[str], cells: list[list[str]], out: Path, as_json: bool) -> None:
+def curve(out: Path, as_json: bool) -> None:
+    """Time training against members, tokens and parameters; write `out`/curve.* and print the table, or JSON."""
+    import torch
+
+    points = cost_curve("cuda" if torch.cuda.is_available() else "cpu", machine.cores())
+    header = ["Axis", "x", "Seconds", "If proportional", "Ratio", "Compile, s"]
+    cells = [
+        [p.axis, f"{p.x:g}", f"{p.seconds:.1f}", f"{p.proportional:.1f}", f"{p.seconds / p.proportional:.2f}", f"{p.compile_seconds:.0f}"]
+        for p in points
+    ]
+    _finish(points, header, cells, out / "curve", as_json)
+    draw_curve(points, out / "curve")
+
+
+def agreement(plan: Plan, out: Path, as_json: bool) -> None:
+    """Hold the fast path's losses against the reference path's on a preset's arms; write `out`/agreement.* and print them."""
+    rows = compare_paths(plan)
+    header = ["Arm", "Seed", "Fast", "Reference", "Difference", "SD over seeds"]
+    cells = [[r.condition, str(r.seed), f"{r.fast:.4f}", f"{r.reference:.4f}", number(r.difference, 4), f"{r.seed_sd:.4f}"] for r in rows]
+    _finish(rows, header, cells, out / "agreement", as_json)
+
+
+def _finish(rows: Sequence[Any], header: list[str], cells: list[list[str]], out: Path, as_json: bool) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     table.write(out, header, cells)
     text = json.dumps([asdict(row) for row in rows], indent=1)
@@ -90,3 +117,41 @@ def draw(rows: Sequence[Row], out: Path) -> None:
         ax.set_xlabel("k tokens/s, all members")
     figure.set_layout_engine("constrained")
     style.save(figure, out)
+
+
+UNITS = {"members": "members", "tokens": "million tokens of each model", "parameters": "million parameters"}
+
+
+def draw_curve(points: Sequence[Point], out: Path) -> None:
+    """Seconds on each axis, on logarithmic scales; dashed: every point as cheap per FLOP as the cheapest."""
+    import matplotlib.pyplot as plt
+
+    from pipeline.figures import style
+
+    figure, axes = plt.subplots(1, len(UNITS), figsize=(style.WIDTH, 2.2), squeeze=False)
+    for ax, (axis, label) in zip(axes[0], UNITS.items(), strict=True):
+        part = [point for point in points if point.axis == axis]
+        x = [point.x for point in part]
+        ax.plot(x, [point.proportional for point in part], ls="--", lw=0.8, color=style.GREY)
+        ax.plot(x, [point.seconds for point in part], marker="o", ms=4, color="#0072b2")
+        ax.set(xscale="log", yscale="log", xlabel=label, ylabel="s" if axis == "tokens" else "s per million tokens of each")
+        ax.set_title(f"against {axis}")
+    figure.set_layout_engine("constrained")
+    style.save(figure, out)
+
+
+START, END = "<!-- benchmark: training -->", "<!-- end of benchmark -->"
+
+
+def keep(out: Path, root: Path) -> Path:
+    """Copy what was measured to `root`/docs/benchmark and put the table of training into README.md; returns the folder."""
+    folder = root / "docs" / "benchmark"
+    folder.mkdir(parents=True, exist_ok=True)
+    for source in sorted(path for path in out.iterdir() if path.suffix in (".csv", ".json", ".md", ".png")):
+        shutil.copyfile(source, folder / source.name)
+    readme, rows = root / "README.md", out / "training.md"
+    text = readme.read_text()
+    if rows.is_file() and START in text and END in text:
+        before, after = text.split(START)[0], text.split(END)[1]
+        write_text(readme, before + START + "\n" + rows.read_text().strip() + "\n" + END + after)
+    return folder

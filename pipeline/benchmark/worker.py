@@ -83,6 +83,8 @@ def token_rows(shape: Shape) -> np.ndarray:
 
 def train_ours(job: Job, gate: Gate, folder: Path) -> None:
     """This package's trainer, AdamW like everyone, all members in this process."""
+    import torch
+
     from pipeline.config import TrainerConfig
     from pipeline.training import trainer
 
@@ -94,7 +96,7 @@ def train_ours(job: Job, gate: Gate, folder: Path) -> None:
         def _open(self, member: trainer.Member, dataset: str, vocab_size: int) -> np.ndarray:
             return np.load(member.arm / f"{dataset}.npy", mmap_mode="r")
 
-        def batch(self, step: int) -> np.ndarray:
+        def batch(self, step: int) -> torch.Tensor:
             gate.pass_one()
             return super().batch((step - 1) % (len(rows) // self.size) + 1)
 

@@ -77,7 +77,7 @@ class Muon(torch.optim.Optimizer):
         for shape, pairs in batches.items():
             updates = orthogonalise(torch.cat([towards for _, towards in pairs]), self.precision)
             for (part, _), update in zip(pairs, updates.split(shape[0]), strict=True):
-                part.add_(update, alpha=-group["lr"] * 0.2 * math.sqrt(shape[2]))
+                part.sub_(update.mul_(group["lr"] * (0.2 * math.sqrt(shape[2]))))  # the rate may be a tensor: no `alpha`
 
 
 def build(model: EnsembleLlama, config: Optimizer) -> list[torch.optim.Optimizer]:
@@ -87,7 +87,9 @@ def build(model: EnsembleLlama, config: Optimizer) -> list[torch.optim.Optimizer
     inner = [(name, weight) for name, weight in weights if name.split(".")[0] in MATRICES and config.matrices == "muon"]
     outer = [weight for name, weight in weights if name not in dict(inner)]
     groups = [{"params": outer, "weight_decay": decay}, {"params": [model.norms], "weight_decay": 0.0}]
-    adam = torch.optim.AdamW(groups, lr=rate, betas=(config.adam_beta1, config.adam_beta2), eps=config.adam_eps, fused=True)
+    adam = torch.optim.AdamW(
+        groups, lr=rate, betas=(config.adam_beta1, config.adam_beta2), eps=config.adam_eps, fused=True, capturable=model.embed.is_cuda
+    )
     if not inner:
         return [adam]
     held = [MATRICES[name.split(".")[0]] for name, _ in inner]

@@ -34,6 +34,7 @@ from pipeline.config import TrainerConfig
 from pipeline.errors import UserError
 from pipeline.files import part_file
 from pipeline.training import checkpoint
+from pipeline.training.graph import Stepper
 from pipeline.training.model import EnsembleLlama
 from pipeline.training.optimizer import build, clip, learning_rate
 
@@ -90,14 +91,19 @@ def one_compiles(folder: Path) -> Iterator[None]:
 
 
 class Batches:
-    """Rows of every member's arm, memory-mapped: `batch(step)` is `[E, B, T]`, int32."""
+    """Rows of every member's arm, memory-mapped, or in the memory of a GPU if a quarter of it holds them."""
 
-    def __init__(self, members: list[Member], config: TrainerConfig, vocab_size: int) -> None:
+    def __init__(self, members: list[Member], config: TrainerConfig, vocab_size: int, device: torch.device) -> None:
         self.config, self.size = config, config.tokens.micro_batch_size
         self.starts = [stage.start_training_step for stage in config.data_stages]
         if self.starts != sorted(set(self.starts)) or self.starts[0] != 1:
             raise UserError("stages must start at step 1 and follow one another", key="data_stages")
-        self.rows = [[self._open(member, stage.dataset, vocab_size) for member in members] for stage in config.data_stages]
+        rows = [[self._open(member, stage.dataset, vocab_size) for member in members] for stage in config.data_stages]
+        self.device, self.rows = device, rows
+        size = sum(4 * part.size for of_stage in rows for part in of_stage)
+        self.resident = device.type == "cuda" and size < torch.cuda.get_device_properties(device).total_memory // 4
+        if self.resident:
+            self.held = [[torch.from_numpy(part.astype(np.int32)).to(device) for part in of_stage] for of_stage in rows]
 
     def _open(self, member: Member, dataset: str, vocab_size: int) -> np.ndarray:
         path = member.arm / f"{dataset}.npy"
@@ -112,10 +118,14 @@ class Batches:
             raise UserError(f"token {rows.max()} is outside the vocabulary of {vocab_size}", file=path)
         return rows
 
-    def batch(self, step: int) -> np.ndarray:
-        """Token ids of one step for all members."""
+    def batch(self, step: int) -> Tensor:
+        """Token ids of one step for all members, `[E, B, T]`, int32, on the device."""
         stage = max(i for i, start in enumerate(self.starts) if start <= step)
-        return np.stack([rows[(step - 1) * self.size : step * self.size] for rows in self.rows[stage]]).astype(np.int32)
+        part = slice((step - 1) * self.size, step * self.size)
+        if self.resident:
+            return torch.stack([rows[part] for rows in self.held[stage]])
+        tokens_ebt = np.stack([rows[part] for rows in self.rows[stage]]).astype(np.int32)
+        return torch.from_numpy(tokens_ebt).to(self.device, non_blocking=True)
 
 
 class Pack:
@@ -135,7 +145,7 @@ class Pack:
         self.chunks, self.forwards, self.optimizers = [], [], []
         for part in self.slices:
             seeds = [member.seed for member in members[part]]
-            model = EnsembleLlama(config.model, vocab_size, config.tokens.sequence_length, seeds, self.precision)
+            model = EnsembleLlama(config.model, vocab_size, config.tokens.sequence_length, seeds, self.precision).to(device)
             fast = cast(EnsembleLlama, torch.compile(model, dynamic=False)) if self.compiled else model
             wrapped, *optimizers = fabric.setup(fast, *build(model, config.optimizer))
             self.chunks.append(model)
@@ -145,8 +155,8 @@ class Pack:
         self.frozen: dict[int, list[Tensor]] = {}  # member -> its weights when it diverged
         self.diverged_at: dict[str, int] = {}
 
-    def step(self, tokens_ebt: Tensor, rate: float, fabric: Fabric) -> tuple[Tensor, Tensor]:
-        """One step of every member; returns losses and gradient norms, `[E]`, on the device."""
+    def step(self, tokens_ebt: Tensor, rate: float | Tensor, fabric: Fabric) -> tuple[Tensor, Tensor]:
+        """One step of every member; returns losses and gradient norms, `[E]`, on the device. Never waits for a GPU."""
         losses, norms = [], []
         for part, model, forward, optimizers in zip(self.slices, self.chunks, self.forwards, self.optimizers, strict=True):
             loss = forward(tokens_ebt[part])
@@ -257,8 +267,9 @@ def train(
     # compiled scatter-adds (the embedding gradient) otherwise add in any order; measured: no cost on a CPU
     torch.use_deterministic_algorithms(fabric.device.type == "cpu")
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    batches = Batches(members, config, vocab_size)
+    batches = Batches(members, config, vocab_size, fabric.device)
     pack = Pack(members, config, vocab_size, fabric)
+    stepper = Stepper(pack, fabric)
     digest = digest_of(config, members, vocab_size)
     state = checkpoint.load(folder / "checkpoint.pt", digest)
     done, spent = 0, 0.0
@@ -276,10 +287,10 @@ def train(
     losses = norms = torch.zeros(len(members))
     start = time.perf_counter()
     for step in range(done + 1, steps + 1):
-        tokens_ebt = torch.from_numpy(batches.batch(step)).to(fabric.device, non_blocking=True)
+        tokens_ebt = batches.batch(step)
         rate = learning_rate(config.optimizer.learning_rate_scheduler, step, steps)
         with one_compiles(folder.parent) if pack.compiled and step == done + 1 else nullcontext():
-            losses, norms = pack.step(tokens_ebt, rate, fabric)
+            losses, norms = stepper.step(tokens_ebt, rate)
         logging = step % every == 0 or step in (1, steps)
         if logging or fabric.device.type == "cpu":  # looking costs a sync on a GPU, nothing on a CPU
             pack.isolate(losses, norms, step)

@@ -23,6 +23,7 @@ from pipeline.training.optimizer import build, clip, learning_rate
 from pipeline.training.trainer import Batches, Member, Pack, train
 
 VOCAB = 64
+CPU = torch.device("cpu")
 
 
 def small(steps: int = 12, **parallelism: object) -> TrainerConfig:
@@ -175,12 +176,12 @@ def test_a_diverged_member_is_frozen_and_harms_nobody(tmp_path: Path, capsys: py
 
     def run(poison: bool) -> Pack:
         pack = Pack(members, config, VOCAB, Fabric(accelerator="cpu", devices=1))
-        batches = Batches(members, config, VOCAB)
+        batches = Batches(members, config, VOCAB, CPU)
         for step in range(1, 9):
             if poison and step == 4:
                 with torch.no_grad():
                     pack.chunks[0].embed[1] = float("inf")
-            losses, norms = pack.step(torch.from_numpy(batches.batch(step)), 1e-2, Fabric(accelerator="cpu", devices=1))
+            losses, norms = pack.step(batches.batch(step), 1e-2, Fabric(accelerator="cpu", devices=1))
             pack.isolate(losses, norms, step)
             if step == 4 and poison:
                 run.held = pack.weights()["norms"][1].clone()  # type: ignore[attr-defined]
@@ -214,18 +215,18 @@ def test_data_stages_switch_within_a_run(tmp_path: Path) -> None:
     (member,) = make_members(tmp_path, 1)
     np.save(member.arm / "late.npy", np.full((48, 12), 3, dtype=np.uint16))
     stages = (DataStage(name="first"), DataStage(name="second", start_training_step=7, dataset="late"))
-    batches = Batches([member], small().model_copy(update={"data_stages": stages}), VOCAB)
+    batches = Batches([member], small().model_copy(update={"data_stages": stages}), VOCAB, CPU)
     first = np.load(member.arm / "arm.npy")
-    assert np.array_equal(batches.batch(6)[0], first[20:24])
+    assert np.array_equal(batches.batch(6)[0].numpy(), first[20:24])
     assert (batches.batch(7) == 3).all()
 
 
 def test_tokens_outside_the_vocabulary_and_short_arms_are_refused(tmp_path: Path) -> None:
     (member,) = make_members(tmp_path, 1)
     with pytest.raises(UserError, match=r"arm\.npy: token \d+ is outside the vocabulary of 8"):
-        Batches([member], small(), 8)
+        Batches([member], small(), 8, CPU)
     with pytest.raises(UserError, match="needs \\(400, 12\\)"):
-        Batches([member], small(steps=100), VOCAB)
+        Batches([member], small(steps=100), VOCAB, CPU)
 
 
 SCRIPT = """
