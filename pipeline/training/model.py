@@ -77,17 +77,26 @@ class EnsembleLlama(nn.Module):
         """Trainable parameters of one member, embeddings counted once when tied."""
         return sum(weight[0].numel() for weight in self.parameters())
 
+    @torch.compiler.disable
+    def hide(self, tokens_ebt: Tensor) -> Tensor:
+        """Added to scores, `[E*B, 1, T, T]`: 0 where a token (row) sees another (column), of its document and no later, else -inf."""
+        e, b, t = tokens_ebt.shape
+        document_bt = (tokens_ebt == END_OF_TEXT_ID).view(e * b, t).cumsum(-1, dtype=torch.int32)
+        seen_btt = (document_bt.unsqueeze(2) == document_bt.unsqueeze(1)) & self.causal[:t, :t]
+        return torch.zeros(seen_btt.shape, device=seen_btt.device).masked_fill_(~seen_btt, float("-inf")).unsqueeze(1)
+
     def hidden(self, tokens_ebt: Tensor) -> Tensor:
         """Final normed hidden states `[E, B*T, D]` in `precision` for token ids `[E, B, T]` (any integer type)."""
+        return self._layers(tokens_ebt, self.hide(tokens_ebt))
+
+    def _layers(self, tokens_ebt: Tensor, hide_btt: Tensor) -> Tensor:
         e, b, t = tokens_ebt.shape
         d = self.config.hidden_size
         # embedding by offset: member m's row of token v is m * V + v of the flattened table
         offset = torch.arange(e, device=tokens_ebt.device).view(e, 1, 1) * self.vocab_size
         x = F.embedding((tokens_ebt + offset).view(e, b * t), self.embed.view(e * self.vocab_size, d))
-        document_bt = (tokens_ebt == END_OF_TEXT_ID).view(e * b, t).cumsum(-1, dtype=torch.int32)
-        seen_btt = (document_bt.unsqueeze(2) == document_bt.unsqueeze(1)) & self.causal[:t, :t]  # [E*B, T, T]
         for layer in range(self.config.num_hidden_layers):
-            x = x + self._attention(self._norm(x, 2 * layer), layer, seen_btt)
+            x = x + self._attention(self._norm(x, 2 * layer), layer, hide_btt)
             gate, up = self._product(self._norm(x, 2 * layer + 1), self.gate_up[layer]).chunk(2, dim=-1)
             x = x + self._product(F.silu(gate.float()).to(gate.dtype) * up, self.down[layer]).float()
         return self._norm(x, 2 * self.config.num_hidden_layers).to(self.precision)
@@ -100,9 +109,10 @@ class EnsembleLlama(nn.Module):
     def forward(self, tokens_ebt: Tensor) -> Tensor:
         """Mean next-token loss per member `[E]`, in nats per token, of sequences `[E, B, T]`."""
         e, b, t = tokens_ebt.shape
-        logits_env = self.logits(self.hidden(tokens_ebt)).view(e, b, t, self.vocab_size)[:, :, :-1].float()
-        targets_ebt = tokens_ebt[:, :, 1:].long()
-        picked = logits_env.gather(-1, targets_ebt.unsqueeze(-1)).squeeze(-1)
+        hide_btt = self.hide(tokens_ebt)  # made before the compiled part: inside it, each layer's softmax decided it anew (9 % of a step)
+        logits_env = self.logits(self._layers(tokens_ebt, hide_btt)).view(e, b, t, self.vocab_size)[:, :, :-1].float()
+        is_target = torch.arange(self.vocab_size, device=logits_env.device) == tokens_ebt[:, :, 1:].unsqueeze(-1)
+        picked = torch.where(is_target, logits_env, 0.0).sum(-1)
         return (logits_env.logsumexp(-1) - picked).mean(dim=(1, 2))
 
     def _norm(self, x: Tensor, index: int) -> Tensor:
@@ -112,18 +122,18 @@ class EnsembleLlama(nn.Module):
     def _product(self, x: Tensor, weight: Tensor) -> Tensor:
         return torch.bmm(x.to(self.precision), weight.to(self.precision))
 
-    def _attention(self, x: Tensor, layer: int, seen_btt: Tensor) -> Tensor:
-        e, heads, t = x.shape[0], self.config.num_attention_heads, seen_btt.shape[1]
-        b = seen_btt.shape[0] // e
+    def _attention(self, x: Tensor, layer: int, hide_btt: Tensor) -> Tensor:
+        e, heads, t = x.shape[0], self.config.num_attention_heads, hide_btt.shape[2]
+        b = hide_btt.shape[0] // e
         size = self.config.hidden_size // heads
         qkv = self._product(x, self.qkv[layer]).view(e * b, t, 3, heads, size).permute(2, 0, 3, 1, 4)
         q, k = (rotate(part.float(), self.cos[:t], self.sin[:t]).to(self.precision) for part in (qkv[0], qkv[1]))
         if x.is_cuda:
-            mixed = F.scaled_dot_product_attention(q, k, qkv[2], attn_mask=seen_btt.unsqueeze(1))
+            mixed = F.scaled_dot_product_attention(q, k, qkv[2], attn_mask=hide_btt.to(self.precision))
         else:
             q, k, v = (part.reshape(e * b * heads, t, size) for part in (q, k, qkv[2]))
             scores = torch.bmm(q, k.transpose(1, 2)).view(e * b, heads, t, t).float() / math.sqrt(size)
-            weights = scores.masked_fill(~seen_btt.unsqueeze(1), float("-inf")).softmax(-1).to(self.precision)
+            weights = (scores + hide_btt).softmax(-1).to(self.precision)
             mixed = torch.bmm(weights.view(e * b * heads, t, t), v).view(e * b, heads, t, size)
         return self._product(mixed.transpose(1, 2).reshape(e, b * t, heads * size), self.out[layer]).float()
 
