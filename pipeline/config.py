@@ -131,7 +131,7 @@ class LmEval(Strict):
     """`lm_eval` (nanotron has `lighteval` here): tasks of `configs/tasks` and the size of a scoring batch."""
 
     tasks: tuple[str, ...] = ("sfm",)
-    batch_tokens: int = Field(default=8_192, ge=256)
+    batch_tokens: int = Field(default=4_096, ge=256)
     files: dict[str, str] = {}  # local files of tasks (blimp, discourse_grounded), below --data
     blimp_per_paradigm: int = Field(default=0, ge=0)  # 0: all
 

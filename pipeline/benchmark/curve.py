@@ -61,7 +61,7 @@ def _measure(shape: Shape, members: int, device: str, cores: int) -> tuple[list[
         process = Process(ours(members, device, cores), shape, device, Path(folder))
         try:
             ready = process.hear("ready")
-            slices = [(process.tokens, process.tokens / process.slice()) for _ in range(SLICES)]
+            slices = [(float(process.tokens), process.tokens / process.slice()) for _ in range(SLICES)]
         finally:
             process.close()
     millions = shape.model.parameters(shape.vocabulary) / 1e6

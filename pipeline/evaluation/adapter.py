@@ -9,7 +9,9 @@ stands alone. Logits, and the last layer's feed-forward, are computed at the con
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +26,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from pipeline.training.export import BOS, TOKENIZER, load_members
-from pipeline.training.model import MATRICES, EnsembleLlama, rotate
+from pipeline.training.model import MATRICES, EnsembleLlama
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
@@ -73,7 +75,7 @@ class EnsembleLM(LM):
         self,
         folders: Sequence[Path] | str,
         precision: str = "fp32",
-        batch_tokens: int = 16_384,
+        batch_tokens: int = 4_096,
         member: int = 0,
         device: str = "auto",
         **_: Any,
@@ -136,15 +138,17 @@ class EnsembleLM(LM):
                 owner.append(index)
         values, greedy = np.zeros((self.model.members, len(pieces))), np.zeros((self.model.members, len(pieces)), dtype=bool)
         tokens = np.array([len(continuation) for _, continuation in pieces], dtype=np.int32)
-        rows = sorted(_share(pieces, 2 * self.model.sequence_length), key=lambda row: len(row.tokens), reverse=True)
+        rows = sorted(_share(pieces, self.model.sequence_length), key=lambda row: len(row.tokens), reverse=True)
         limit = max(1, self.batch_tokens // self.model.members)
-        with torch.inference_mode():
-            for batch in _batches(rows, limit):
-                columns = [number for row in batch for number in row.pairs]
-                part = self._score_batch(batch, [pieces[number][1] for number in columns])
-                values[:, columns], greedy[:, columns] = (scores.cpu().numpy() for scores in part)
+        batches = list(_batches(rows, limit))
+        columns = [[number for row in batch for number in row.pairs] for batch in batches]
+        with _side_by_side(self._device) as each:
+            parts = each(self._score_batch, batches, [[pieces[number][1] for number in numbers] for numbers in columns])
+            for numbers, part in zip(columns, parts, strict=True):
+                values[:, numbers], greedy[:, numbers] = (scores.cpu().numpy() for scores in part)
         return _gather(Scores(values, greedy, tokens), np.array(owner, dtype=np.int64), len(pairs))
 
+    @torch.inference_mode()
     def _score_batch(self, rows: list[Row], continuations: list[list[int]]) -> tuple[Tensor, Tensor]:
         """Log-likelihood (float64) and greediness `[E, continuations]` of the rows' continuations, in order."""
         tokens_bt, depths_bt, seen_btt, picked_m = (part.to(self._device) for part in _pack(rows, continuations))
@@ -152,9 +156,9 @@ class EnsembleLM(LM):
         owner_m = torch.repeat_interleave(torch.tensor([len(tokens) for tokens in continuations], device=self._device))
         logits_emv = self.model.logits(hidden_at(self.model, tokens_bt, depths_bt, seen_btt, picked_m)).float()
         targets_em1 = targets_m.view(1, -1, 1).expand(self.model.members, -1, 1)
-        chosen_em = logits_emv.gather(-1, targets_em1).squeeze(-1)
-        logp_em = (chosen_em - logits_emv.logsumexp(-1)).double()
-        missed_em = (logits_emv.argmax(-1) != targets_m).double()
+        chosen_em, most_em1 = logits_emv.gather(-1, targets_em1).squeeze(-1), logits_emv.amax(-1, keepdim=True)
+        missed_em = (chosen_em < most_em1.squeeze(-1)).double()
+        logp_em = (chosen_em - most_em1.squeeze(-1) - logits_emv.sub_(most_em1).exp_().sum(-1).log_()).double()
         sums = torch.zeros(2, self.model.members, len(continuations), dtype=torch.float64, device=self._device)
         sums.index_add_(2, owner_m, torch.stack((logp_em, missed_em)))
         return sums[0], sums[1] == 0
@@ -187,7 +191,7 @@ def hidden_at(model: EnsembleLlama, tokens_bt: Tensor, depths_bt: Tensor, seen_b
     for layer in range(layers):
         w_qkv, w_out, w_gate_up, w_down = (model.get_parameter(f"{matrix}.{layer}") for matrix in MATRICES)
         qkv = model._product(_norm(model, x, 2 * layer), w_qkv).view(e, b, t, 3, heads, size).permute(3, 1, 0, 4, 2, 5)
-        q, k = rotate(qkv[:2].float(), cos, sin).to(model.precision)  # [B, E, H, T, size]
+        q, k = _rotate(qkv[:2].float(), cos, sin).to(model.precision)  # [B, E, H, T, size]
         q, k, v = (part.reshape(b, e * heads, t, size) for part in (q, k, qkv[2]))
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask).view(b, e, heads, t, size)
         mixed = mixed.permute(1, 0, 3, 2, 4).reshape(e, b * t, heads * size)
@@ -197,6 +201,30 @@ def hidden_at(model: EnsembleLlama, tokens_bt: Tensor, depths_bt: Tensor, seen_b
         gate, up = model._product(_norm(model, x, 2 * layer + 1), w_gate_up).chunk(2, dim=-1)
         x += model._product(F.silu(gate.float()).to(gate.dtype).mul_(up), w_down)
     return _norm(model, x, 2 * layers).to(model.precision)
+
+
+def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """`pipeline.training.model.rotate` in three passes over memory instead of six; contiguous."""
+    half = x.shape[-1] // 2
+    out = torch.mul(x, cos, out=x.new_empty(x.shape))
+    out[..., :half].addcmul_(x[..., half:], sin[..., :half], value=-1)
+    out[..., half:].addcmul_(x[..., :half], sin[..., half:])
+    return out
+
+
+@contextmanager
+def _side_by_side(device: torch.device) -> Iterator[Callable[..., Iterable[Any]]]:
+    """A `map` that, on a CPU, gives each core batches of its own (two cores: 8.0 k requests/s; both on one batch: 6.0 k)."""
+    threads = torch.get_num_threads()
+    if device.type != "cpu" or threads == 1:
+        yield map
+        return
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(threads) as pool:
+            yield pool.map
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _norm(model: EnsembleLlama, x: Tensor, index: int) -> Tensor:
