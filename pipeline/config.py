@@ -113,7 +113,7 @@ class Parallelism(Strict):
 
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
     devices: int = Field(default=1, ge=1)
-    pack_size: int = Field(default=0, ge=0)  # members trained together at most; 0 = what a GPU's memory holds, 3 on a CPU
+    pack_size: int = Field(default=0, ge=0)  # members trained together at most; 0 = what a GPU's memory holds, a core's share on a CPU
     threads: int = Field(default=0, ge=0)  # of a pack on a CPU; 0 = its share of the cores: packs train side by side
     member_chunk: int = Field(default=0, ge=0)  # members per forward/backward; 0 = chosen by device
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # of the matrix products; weights and sums stay fp32

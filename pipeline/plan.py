@@ -69,15 +69,12 @@ class Plan:
 
     @cached_property
     def packs(self) -> tuple[Pack, ...]:
-        """Runs split evenly into the fewest packs that a GPU's memory holds; on a CPU, into packs of 3, equally many for each core.
+        """Runs split evenly into the fewest packs that a GPU's memory holds; on a CPU, into one for each core.
 
-        Packs of one thread side by side trained 45 k tokens/s on two cores, one pack of two threads 40 k.
+        Packs of one thread side by side trained 45 k tokens/s on two cores, one pack of two threads 40 k; starting one takes 10 s.
         """
-        fit = max(int(0.8 * machine.gpu_memory()) // self.member_bytes, 1) if self.on_gpu else 3
-        size = self.trainer.parallelism.pack_size or fit
-        count = -(-len(self.runs) // size)
-        if not self.on_gpu and count > machine.cores():
-            count = -(-count // machine.cores()) * machine.cores()
+        fit = max(int(0.8 * machine.gpu_memory()) // self.member_bytes, 1) if self.on_gpu else -(-len(self.runs) // machine.cores())
+        count = -(-len(self.runs) // (self.trainer.parallelism.pack_size or fit))
         bounds = [round(i * len(self.runs) / count) for i in range(count + 1)]
         return tuple(Pack(f"pack{i + 1}", self.runs[bounds[i] : bounds[i + 1]]) for i in range(count))
 
@@ -85,6 +82,11 @@ class Plan:
     def threads(self) -> int:
         """Threads of a pack on a CPU: its share of the cores."""
         return self.trainer.parallelism.threads or max(machine.cores() // len(self.packs), 1)
+
+    @property
+    def evaluation_threads(self) -> int:
+        """Threads that score a seed on a CPU: its share of the cores."""
+        return max(machine.cores() // len(self.preset.seeds), 1)
 
     def pack(self, name: str) -> Pack:
         """The pack called `name`."""

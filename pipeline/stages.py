@@ -203,8 +203,11 @@ def export(plan: Plan, pack: Pack) -> None:
 
 def evaluate(plan: Plan, seed: int, data: Path | None = None) -> None:
     """Score every model of a seed on every task, under every prefix of its condition."""
+    import torch
+
     from pipeline.evaluation.run import evaluate_seed
 
+    torch.set_num_threads(plan.evaluation_threads)
     config, folder = plan.trainer.lm_eval, plan.corpus(seed)
     metadata: dict[str, object] = {"blimp_per_paradigm": config.blimp_per_paradigm}
     metadata |= {name: str((data or Path()) / path) for name, path in config.files.items()}

@@ -129,7 +129,7 @@ def test_presets_keep_their_names() -> None:
 
 def test_packs_fill_the_cores_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "has_gpu", lambda: False)
-    for cores, sizes, threads in ((1, [3] * 6, 1), (2, [3] * 6, 1), (4, [2, 2, 2, 3] * 2, 1), (16, [3] * 6, 2)):
+    for cores, sizes, threads in ((1, [18], 1), (2, [9, 9], 1), (4, [4, 4, 5, 5], 1), (16, [2] * 9, 1), (48, [1] * 18, 2)):
         monkeypatch.setattr(machine, "cores", lambda cores=cores: cores)
         plan = make_plan("quick")
         assert sorted(len(pack.runs) for pack in plan.packs) == sorted(sizes)

@@ -171,7 +171,7 @@ class Results:
 
     def prefixes(self, condition: str) -> list[str]:
         """Prefixes under which `condition` was scored: as in its file, then any others; `none` first."""
-        scored = set(self.items.loc[self.items["condition"] == condition, "prefix"])
+        scored = {key[3] for key in self.blocks if key[1] == condition}
         listed = [name for name in self.conditions[condition].prefixes if name in scored]
         return sorted([*listed, *sorted(scored - set(listed))], key=lambda name: name != "none")
 
