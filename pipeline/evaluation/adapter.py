@@ -9,6 +9,7 @@ stands alone. Logits, and the last layer's feed-forward, are computed at the con
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -90,6 +91,7 @@ class EnsembleLM(LM):
         self.batch_tokens, self.member = int(batch_tokens), int(member)
         self.columns: dict[str, dict[tuple[str, int, int], int]] = {}
         self.results: dict[str, Scores] = {}
+        gc.freeze()  # else the collector walks through every object of the libraries: 0.16 s of 2.6 s for 3,600 requests
 
     def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = True) -> list[tuple[float, bool]]:
         """Log-likelihood of each continuation given its context, and whether it is the greedy one."""
@@ -166,7 +168,7 @@ class EnsembleLM(LM):
     def _tokenise(self, texts: list[str]) -> list[list[int]]:
         """Ids with `<|endoftext|>` in front, unless the text brings it."""
         begun = [text if text.startswith(BOS) else BOS + text for text in texts]
-        return [encoding.ids for encoding in self.encoder.encode_batch(begun, add_special_tokens=False)]
+        return [encoding.ids for encoding in self.encoder.encode_batch_fast(begun, add_special_tokens=False)]
 
     def _keep(self, method: str, requests: list[Instance], scores: Scores) -> None:
         self.results[method] = scores
