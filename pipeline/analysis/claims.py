@@ -10,6 +10,7 @@ interval, so that *same direction, weaker* is the best a claim can get. *not run
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -20,8 +21,9 @@ from pydantic import Field, model_validator
 from pipeline.analysis.contrasts import Contrast, NotRun, Outcome, contrast
 from pipeline.analysis.results import Results
 from pipeline.analysis.stats import NAN, Interval, equivalence_p, holm
-from pipeline.config import ROOT, Strict, load_yaml, parse
-from pipeline.errors import UserError
+from pipeline.config import ROOT, Condition, Strict, load_yaml, parse
+from pipeline.errors import UserError, nearest, raise_first
+from pipeline.figures.registry import modules
 
 CLAIMS = ROOT / "paper" / "claims.yaml"
 REPRODUCED, WEAKER, FAILED, NOT_RUN = "reproduced", "same direction, weaker", "not reproduced", "not run"
@@ -59,16 +61,26 @@ class ClaimsFile(Strict):
     claims: tuple[Claim, ...] = Field(min_length=1)
 
 
-def load_claims(path: Path = CLAIMS) -> list[Claim]:
-    """Read and check the claims; ids are unique and each figure is a module of `pipeline/figures`."""
-    claims = list(parse(ClaimsFile, load_yaml(path), path).claims)
-    figures = {module.stem for module in (ROOT / "pipeline" / "figures").glob("*.py")}
-    for i, claim in enumerate(claims):
-        if claim.id in {other.id for other in claims[:i]}:
-            raise UserError(f"id {claim.id!r} is taken", file=path, key=f"claims.{i}.id", fix="Give each claim its own id.")
-        if claim.figure not in figures:
-            raise UserError(f"no module pipeline/figures/{claim.figure}.py", file=path, key=f"claims.{i}.figure")
-    return claims
+def load_claims(path: Path = CLAIMS, conditions: Iterable[Condition] = ()) -> list[Claim]:
+    """The claims of `path`, then those of `conditions`; ids are unique and each figure is a module of `pipeline/figures`."""
+    claims = [(claim, path, f"claims.{i}") for i, claim in enumerate(parse(ClaimsFile, load_yaml(path), path).claims)]
+    for condition in conditions:
+        source = f"configs/conditions/{condition.name}.yaml"
+        claims += [(parse(Claim, data, source, f"claims.{i}"), source, f"claims.{i}") for i, data in enumerate(condition.claims)]
+    raise_first(_misplaced(claims))
+    return [claim for claim, _, _ in claims]
+
+
+def _misplaced(claims: Sequence[tuple[Claim, Path | str, str]]) -> Iterator[UserError]:
+    taken: set[str] = set()
+    for claim, source, key in claims:
+        if claim.id in taken:
+            yield UserError(f"id {claim.id!r} is taken", file=source, key=f"{key}.id", fix="Give each claim its own id.")
+        if claim.figure not in modules():
+            yield UserError(
+                f"no module pipeline/figures/{claim.figure}.py", file=source, key=f"{key}.figure", fix=nearest(claim.figure, modules())
+            )
+        taken.add(claim.id)
 
 
 @dataclass
