@@ -284,13 +284,13 @@ class Preset(Strict):
 T = TypeVar("T", bound=BaseModel)
 
 
-def load_yaml(path: Path) -> dict[str, Any]:
+def load_yaml(path: Path, loader: type[yaml.SafeLoader] = yaml.SafeLoader) -> dict[str, Any]:
     """Read a YAML mapping; a missing or malformed file is a `UserError` that says where."""
     if not path.is_file():
         kind = {"studies": "study"}.get(path.parent.name, path.parent.name.removesuffix("s"))
         raise UserError(f"no {kind} called {path.stem!r}", file=path, fix=nearest(path.stem, names_in(path.parent)))
     try:
-        data = yaml.safe_load(path.read_text())
+        data = yaml.load(path.read_text(), loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         raise UserError(f"not YAML: {getattr(error, 'problem', error)}", file=f"{path}:{mark.line + 1}" if mark else path) from None

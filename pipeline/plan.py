@@ -23,9 +23,11 @@ from pipeline.config import (
     load_preset,
     load_studies,
     load_trainer,
+    names_in,
 )
 from pipeline.corpus.labels import check_labeller
 from pipeline.errors import UserError, nearest, raise_first
+from pipeline.figures.registry import modules
 
 C = TypeVar("C", Condition, Study)
 GPU_FLOPS = 1.5e14  # training FLOP/s of one H200; an assumption, used only to predict time
@@ -233,46 +235,35 @@ def _write_if_changed(path: Path, data: object) -> None:
     part.replace(path)
 
 
-def check_preset(
-    preset: Preset, every_condition: Sequence[Condition], every_study: Sequence[Study], configs: Path = CONFIGS
-) -> Iterator[UserError]:
+def check_preset(preset: Preset, conditions: Sequence[Condition], studies: Sequence[Study], configs: Path = CONFIGS) -> Iterator[UserError]:
     """Every mistake in what a preset says of labellers, conditions and studies."""
     source = configs / "presets" / f"{preset.name}.yaml"
     try:
         check_labeller(preset.labeller)
     except ValueError as error:
         yield UserError(str(error), file=source, key="labeller")
-    for key, wanted, there in (
-        ("conditions", preset.conditions, [condition.name for condition in every_condition]),
-        ("studies", preset.studies, [study.name for study in every_study]),
+    yield from _missing("condition", preset.conditions, names_in(configs / "conditions"), source, "conditions")
+    yield from _missing("study", preset.studies, names_in(configs / "studies"), source, "studies")
+    for key, what, listed, every in (
+        ("conditions", "condition", preset.conditions, conditions),
+        ("studies", "study", preset.studies, studies),
     ):
-        for name in wanted:
-            if name not in there:
-                what = {"conditions": "condition", "studies": "study"}[key]
-                yield UserError(f"no {what} called {name!r}", file=source, key=key, fix=nearest(name, there))
-    for key, chosen in (
-        ("conditions", _chosen(preset.name, preset.conditions, every_condition)),
-        ("studies", _chosen(preset.name, preset.studies, every_study)),
-    ):
-        if not chosen and not getattr(preset, key):
-            one = {"conditions": "condition", "studies": "study"}[key]
-            yield UserError(
-                f"no {one} belongs to this preset", file=source, key=key, fix=f"Name some, or add the preset to a {one}'s `presets`."
-            )
+        if not listed and not any(preset.name in entry.presets for entry in every):
+            fix = f"Name some, or add the preset to a {what}'s `presets`."
+            yield UserError(f"no {what} belongs to this preset", file=source, key=key, fix=fix)
 
 
-def check_study(study: Study, conditions: Sequence[Condition], configs: Path = CONFIGS) -> Iterator[UserError]:
+def check_study(study: Study, configs: Path = CONFIGS) -> Iterator[UserError]:
     """Every condition and figure that a study names and that does not exist."""
-    from pipeline.figures.registry import modules
-
     source = configs / "studies" / f"{study.name}.yaml"
-    for key, names, there in (
-        ("conditions", study.conditions, [condition.name for condition in conditions]),
-        ("figures", study.figures, modules()),
-    ):
-        for name in names:
-            if name not in there:
-                yield UserError(f"no {key.rstrip('s')} called {name!r}", file=source, key=key, fix=nearest(name, there))
+    yield from _missing("condition", study.conditions, names_in(configs / "conditions"), source, "conditions")
+    yield from _missing("figure", study.figures, modules(), source, "figures")
+
+
+def _missing(what: str, wanted: Sequence[str], there: Sequence[str], source: Path, key: str) -> Iterator[UserError]:
+    for name in wanted:
+        if name not in there:
+            yield UserError(f"no {what} called {name!r}", file=source, key=key, fix=nearest(name, there))
 
 
 def _chosen(preset: str, listed: Sequence[str], every: Sequence[C]) -> list[C]:
@@ -290,7 +281,7 @@ def make_plan(name: str, runs: Path | str = "runs", configs: Path = CONFIGS) -> 
     studies = [
         study.model_copy(update={"conditions": study.conditions or tuple(belong)}) for study in _chosen(name, preset.studies, every_study)
     ]
-    raise_first(mistake for study in studies for mistake in check_study(study, every_condition, configs))
+    raise_first(mistake for study in studies for mistake in check_study(study, configs))
     wanted = {condition for study in studies for condition in study.conditions}
     conditions = tuple(condition for condition in every_condition if condition.name in wanted)
     trainer = load_trainer(preset.trainer, dict(preset.overrides), configs, configs / "presets" / f"{name}.yaml")

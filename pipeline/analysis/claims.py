@@ -10,7 +10,7 @@ interval, so that *same direction, weaker* is the best a claim can get. *not run
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -55,32 +55,47 @@ class Claim(Strict):
         return self
 
 
+Placed = tuple[Claim, Path, str]  # a claim, its file, its key
+
+
 class ClaimsFile(Strict):
     """The whole of `paper/claims.yaml`."""
 
-    claims: tuple[Claim, ...] = Field(min_length=1)
+    claims: tuple[dict[str, Any], ...] = Field(min_length=1)  # each a `Claim`
 
 
 def load_claims(path: Path = CLAIMS, conditions: Iterable[Condition] = ()) -> list[Claim]:
-    """The claims of `path`, then those of `conditions`; ids are unique and each figure is a module of `pipeline/figures`."""
-    claims = [(claim, path, f"claims.{i}") for i, claim in enumerate(parse(ClaimsFile, load_yaml(path), path).claims)]
-    for condition in conditions:
-        source = f"configs/conditions/{condition.name}.yaml"
-        claims += [(parse(Claim, data, source, f"claims.{i}"), source, f"claims.{i}") for i, data in enumerate(condition.claims)]
-    raise_first(_misplaced(claims))
+    """The claims of `path`, then those of `conditions`; the first of their mistakes is raised."""
+    claims, mistakes = read_claims(path, conditions)
+    raise_first(mistakes)
     return [claim for claim, _, _ in claims]
 
 
-def _misplaced(claims: Sequence[tuple[Claim, Path | str, str]]) -> Iterator[UserError]:
+def read_claims(path: Path, conditions: Iterable[Condition], folder: Path = Path("configs")) -> tuple[list[Placed], list[UserError]]:
+    """The valid claims, each with its file and key, and every mistake: in a claim, an id taken twice, a figure that no module draws."""
+    entries: list[tuple[Any, Path, str]] = [
+        (data, path, f"claims.{i}") for i, data in enumerate(parse(ClaimsFile, load_yaml(path), path).claims)
+    ]
+    for condition in conditions:
+        source = folder / "conditions" / f"{condition.name}.yaml"
+        entries += [(data, source, f"claims.{i}") for i, data in enumerate(condition.claims)]
+    claims: list[Placed] = []
+    mistakes: list[UserError] = []
     taken: set[str] = set()
-    for claim, source, key in claims:
+    for data, source, key in entries:
+        try:
+            claim = parse(Claim, data, source, key)
+        except UserError as error:
+            mistakes += [error, *error.others]
+            continue
         if claim.id in taken:
-            yield UserError(f"id {claim.id!r} is taken", file=source, key=f"{key}.id", fix="Give each claim its own id.")
+            mistakes.append(UserError(f"id {claim.id!r} is taken", file=source, key=f"{key}.id", fix="Give each claim its own id."))
         if claim.figure not in modules():
-            yield UserError(
-                f"no module pipeline/figures/{claim.figure}.py", file=source, key=f"{key}.figure", fix=nearest(claim.figure, modules())
-            )
+            fix = nearest(claim.figure, modules())
+            mistakes.append(UserError(f"no module pipeline/figures/{claim.figure}.py", file=source, key=f"{key}.figure", fix=fix))
         taken.add(claim.id)
+        claims.append((claim, source, key))
+    return claims, mistakes
 
 
 @dataclass
