@@ -197,6 +197,14 @@ def check() -> None:
     raise SystemExit(2 if done.mistakes else 0)
 
 
+@app.command()
+def dataflow() -> None:
+    """Draw docs/dataflow.svg, the README's picture of the workflow, from the workflow itself."""
+    from pipeline.dataflow import write
+
+    print(f"drawn: {write()}")
+
+
 new = typer.Typer(no_args_is_help=True, help="Write a commented starting file: a condition, a study or an lm-eval task.")
 app.add_typer(new, name="new")
 

@@ -244,11 +244,12 @@ def check_preset(preset: Preset, conditions: Sequence[Condition], studies: Seque
         yield UserError(str(error), file=source, key="labeller")
     yield from _missing("condition", preset.conditions, names_in(configs / "conditions"), source, "conditions")
     yield from _missing("study", preset.studies, names_in(configs / "studies"), source, "studies")
-    for key, what, listed, every in (
-        ("conditions", "condition", preset.conditions, conditions),
-        ("studies", "study", preset.studies, studies),
+    chosen = _chosen(preset.name, preset.studies, studies)
+    for key, what, found in (
+        ("studies", "study", preset.studies or chosen),
+        ("conditions", "condition", preset.conditions or all(s.conditions for s in chosen) or _chosen(preset.name, (), conditions)),
     ):
-        if not listed and not any(preset.name in entry.presets for entry in every):
+        if not found:
             fix = f"Name some, or add the preset to a {what}'s `presets`."
             yield UserError(f"no {what} belongs to this preset", file=source, key=key, fix=fix)
 

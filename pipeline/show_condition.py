@@ -50,7 +50,7 @@ class Arm:
     @property
     def changed(self) -> np.ndarray:
         """Places where another document stands, or a tag."""
-        return np.flatnonzero((self.stream.action > 0) | (self.stream.tag >= 0))
+        return np.flatnonzero((self.stream.document != self.raw.document) | (self.stream.tag >= 0))
 
 
 def show_condition(name: str, preset: str, seed: int, n: int, runs: Path, configs: Path = CONFIGS, console: Console | None = None) -> None:
@@ -133,13 +133,15 @@ def _measure(path: Path) -> tuple[Callable[[list[str]], np.ndarray], str]:
 def differences(arm: Arm) -> str:
     """How many places differ from raw, and how."""
     places = len(arm.stream.document)
-    kept, removed, added = (int((arm.stream.action == code).sum()) for code in range(3))
-    tagged = int((arm.stream.tag >= 0).sum())
-    if kept == places and not tagged:
+    kept, removed, added = (arm.stream.action == code for code in range(3))
+    removed, added, tagged = int(removed.sum()), int(added.sum()), int((arm.stream.tag >= 0).sum())
+    moved = int((kept & (arm.stream.document != arm.raw.document)).sum())
+    if not len(arm.changed):
         return "It differs from raw in nothing.\n"
     told = {
         f"{removed:,} hold a replacement of a removed document": removed,
         f"{added:,} hold an added document": added,
+        f"{moved:,} hold a document from another place": moved,
         f"{tagged:,} carry a tag": tagged,
     }
     return f"Of {places:,} places, unlike raw: " + ", ".join(text for text, count in told.items() if count) + ".\n"

@@ -79,7 +79,7 @@ def run_workflow(plan: Plan, configs: Path, data: Path | None, extra: list[str])
         status = subprocess.run(command, env=environment, pass_fds=()).returncode
     if status:
         print(f"error: {plan.root}: stopped before the paper was done. The same command goes on from here.", file=sys.stderr)
-    elif not dry:
+    elif not dry and not any(a.startswith(("--until", "-U")) for a in extra):
         from pipeline.analysis.summary import summary
 
         summary(plan.root)
