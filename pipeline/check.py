@@ -17,8 +17,22 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 import yaml
+from pydantic import BaseModel
 
-from pipeline.config import CONFIGS, Condition, Preset, Study, load_condition, load_preset, load_study, load_trainer, load_yaml, names_in
+from pipeline.config import (
+    CONFIGS,
+    Condition,
+    Preset,
+    Study,
+    TrainerConfig,
+    load_condition,
+    load_preset,
+    load_study,
+    load_trainer,
+    load_yaml,
+    names_in,
+    parse,
+)
 from pipeline.errors import UserError, nearest
 
 T = TypeVar("T")
@@ -56,12 +70,25 @@ class Checked:
             self.mistakes += [error, *error.others]
             return None
 
-    def each(self, folder: Path, load: Callable[[str, Path], T]) -> dict[str, T]:
-        """Every file of a folder that can be read, by its name."""
+    def each(self, folder: Path, load: Callable[[str, Path], T], kind: type[T] | None = None) -> dict[str, T]:
+        """Every file of a folder, by its name. One with mistakes comes without the keys that hold them, if `kind` says what it is."""
         names = names_in(folder)
         self.counts[folder.name] += len(names)
-        found = {name: self.read(lambda name=name: load(name, folder.parent)) for name in names}
-        return {name: entry for name, entry in found.items() if entry is not None}
+        found: dict[str, T] = {}
+        for name in names:
+            before = len(self.mistakes)
+            entry = self.read(lambda name=name: load(name, folder.parent))
+            if entry is None and kind is not None and issubclass(kind, BaseModel):
+                wrong = {str(mistake.key).split(".")[0] for mistake in self.mistakes[before:]}
+                try:
+                    data = load_yaml(folder / f"{name}.yaml")
+                except UserError:
+                    continue
+                left = {key: value for key, value in data.items() if key in kind.model_fields and key not in wrong}
+                entry = kind.model_construct(**{**left, "name": name})
+            if entry is not None:
+                found[name] = entry
+        return found
 
 
 def check(configs: Path = CONFIGS, claims: Path | None = None) -> Checked:
@@ -71,8 +98,9 @@ def check(configs: Path = CONFIGS, claims: Path | None = None) -> Checked:
 
     done = Checked()
     done.mistakes += _names(configs)
-    conditions, studies = done.each(configs / "conditions", load_condition), done.each(configs / "studies", load_study)
-    presets = done.each(configs / "presets", load_preset)
+    conditions = done.each(configs / "conditions", load_condition, Condition)
+    studies = done.each(configs / "studies", load_study, Study)
+    presets = done.each(configs / "presets", load_preset, Preset)
     models = done.each(configs / "models", lambda name, folder: load_trainer(name, configs=folder))
     tasks = _tasks(done, configs / "tasks")
     for name, condition in conditions.items():
@@ -85,9 +113,11 @@ def check(configs: Path = CONFIGS, claims: Path | None = None) -> Checked:
     for name, preset in presets.items():
         source = configs / "presets" / f"{name}.yaml"
         done.mistakes += check_preset(preset, list(conditions.values()), list(studies.values()), configs)
-        if preset.trainer in names_in(configs / "models") and preset.trainer not in models:
-            continue  # its mistakes are known already
-        trainer = done.read(lambda p=preset, source=source: load_trainer(p.trainer, dict(p.overrides), configs, source))
+        over = dict(preset.overrides)
+        if preset.trainer in names_in(configs / "models") and preset.trainer not in models:  # its own mistakes are known already
+            trainer = done.read(lambda over=over, source=source: parse(TrainerConfig, over, source))
+        else:
+            trainer = done.read(lambda p=preset, over=over, source=source: load_trainer(p.trainer, over, configs, source))
         for task in trainer.lm_eval.tasks if trainer else ():
             if task not in tasks:
                 done.mistakes.append(
@@ -114,7 +144,7 @@ def _names(configs: Path) -> Iterator[UserError]:
 def _colours(conditions: dict[str, Condition], configs: Path) -> Iterator[UserError]:
     taken: dict[str, str] = {}
     for name, condition in conditions.items():
-        owner = taken.setdefault(condition.colour.lower(), name)
+        owner = taken.setdefault(getattr(condition, "colour", name).lower(), name)
         if owner != name:
             source = configs / "conditions" / f"{name}.yaml"
             yield UserError(f"{condition.colour} is the colour of {owner!r}", file=source, key="colour", fix="Give each arm its own.")

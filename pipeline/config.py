@@ -312,7 +312,9 @@ def parse(kind: type[T], data: dict[str, Any], path: Path | str, under: str = ""
     try:
         return kind.model_validate(data)
     except ValidationError as error:
-        raise_first(_mistake(kind, entry, path, under) for entry in error.errors())
+        # unknown keys first: a misspelt one is the reason why another is missing
+        entries = sorted(error.errors(), key=lambda entry: entry["type"] != "extra_forbidden")
+        raise_first(_mistake(kind, entry, path, under) for entry in entries)
         raise
 
 

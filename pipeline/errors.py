@@ -10,12 +10,13 @@ from pathlib import Path
 class UserError(Exception):
     """A mistake in the input. The message names the file, the key, what is wrong and the way out.
 
-    `others`: further mistakes found at the same time, of which this is the first.
+    `key`: where in the file. `others`: further mistakes found at the same time, of which this is the first.
     """
 
     others: tuple[UserError, ...] = ()
 
     def __init__(self, what: str, *, file: str | Path | None = None, key: str | None = None, fix: str | None = None) -> None:
+        self.key = key
         place = ": ".join(str(p) for p in (file, key) if p is not None)
         text = f"{place}: {what}" if place else what
         super().__init__(" ".join(f"{text}. {fix}".split()) if fix else text)
