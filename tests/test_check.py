@@ -56,7 +56,7 @@ def test_all_mistakes_are_found_at_once(configs: Path) -> None:
     found = [str(mistake) for mistake in check(configs).mistakes]
     assert not [mistake for mistake in found if "\n" in mistake]
     wanted = [message for *_, message in MISTAKES]
-    wanted += ["Odd-Name.yaml: a name is made of a-z", "dose.yml: is overlooked. Call it dose.yaml.", "broken.yaml:2: not YAML"]
+    wanted += ["Odd-Name.yaml: a name is made of a-z", "dose.yml: is overlooked. Call it dose.yaml.", "broken.yaml:1: not YAML"]
     for message in wanted:
         assert sum(message in mistake for mistake in found) == 1, (message, found)
 
