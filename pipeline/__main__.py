@@ -195,6 +195,59 @@ def benchmark(
         report.training(tuple(shape or ()), nanogpt, only, rounds, out, as_json)
 
 
+@app.command()
+def check() -> None:
+    """Check every file of the configs folder and the claims: all mistakes, each with file, key and way out."""
+    from pipeline.check import check as check_configs
+
+    done = check_configs(Options.configs)
+    for mistake in done.mistakes:
+        print(f"error: {mistake}", file=sys.stderr)
+    print(f"checked: {done}. Mistakes: {len(done.mistakes)}")
+    raise SystemExit(2 if done.mistakes else 0)
+
+
+@app.command()
+def dataflow() -> None:
+    """Draw docs/dataflow.svg, the README's picture of the workflow, from the workflow itself."""
+    from pipeline.dataflow import write
+
+    print(f"drawn: {write()}")
+
+
+new = typer.Typer(no_args_is_help=True, help="Write a commented starting file: a condition, a study or an lm-eval task.")
+app.add_typer(new, name="new")
+
+
+def _new(kind: str) -> Callable[..., None]:
+    def command(name: Annotated[str, typer.Argument(help="Its name: a-z, 0-9 and _.")]) -> None:
+        from pipeline.new import write
+
+        print(f"written: {write(kind, name, Options.configs)}")
+
+    return command
+
+
+for _kind, _help in (("condition", "An arm."), ("study", "A grid of runs."), ("task", "Questions for every model, asked through lm-eval.")):
+    new.command(_kind, help=_help)(_new(_kind))
+
+show = typer.Typer(no_args_is_help=True, help="Look at one thing closely: a condition.")
+app.add_typer(show, name="show")
+
+
+@show.command()
+def condition(
+    name: Annotated[str, typer.Argument(help="A file of configs/conditions, without its suffix.")],
+    preset: Annotated[str, typer.Option(help="Whose documents; a finished run of it is read.")] = "smoke",
+    seed: Annotated[int, typer.Option(help="The seed of the documents.")] = 1,
+    n: Annotated[int, typer.Option(help="How many documents.", min=0)] = 5,
+) -> None:
+    """Show documents before and after a condition, counts and tokens by label, and what differs from raw."""
+    from pipeline.show_condition import show_condition
+
+    show_condition(name, preset, seed, n, Options.runs, Options.configs)
+
+
 def cli() -> None:
     """Entry point: a user's mistake is one line on stderr and exit status 2."""
     try:

@@ -5,24 +5,50 @@ who stands in a place, or which tag stands before it, and leaves all other place
 document, and removed documents are replaced, never just dropped. Choice is by `hash(document id, salt) < rate`: independent of
 order and workers, nested across rates, the same in every arm.
 
-A new operation is one function decorated with `@operation`; a condition file names it with its arguments.
+A new operation is one function decorated with `@operation`; a condition file names it with its arguments, which are checked against
+the types of the function's own parameters (pydantic's: `Rate` is a number from 0 to 1, `Literal` one of several words).
 """
 
 from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import numpy as np
-import pandas as pd
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
 
-from pipeline.errors import UserError
+from pipeline.config import Condition, parse
+from pipeline.corpus.document import CHOICES, COLUMNS
+from pipeline.corpus.labels import check_labeller
+from pipeline.errors import UserError, nearest, raise_first
 
-Where = dict[str, Any]
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def _check_where(where: dict[str, Any]) -> dict[str, Any]:
+    """Which documents: columns and the value, or values, that they must have."""
+    for column, wanted in where.items():
+        if column not in COLUMNS:
+            raise ValueError(f"documents have no column {column!r}. {nearest(column, COLUMNS)}")
+        for value in wanted if isinstance(wanted, (list, tuple)) else [wanted]:
+            if column in CHOICES and value not in CHOICES[column]:
+                raise ValueError(f"no {column} called {value!r}. {nearest(str(value), filter(None, CHOICES[column]))}")
+            if isinstance(value, bool) != (COLUMNS[column] == "bool"):
+                raise ValueError(f"{column} holds {'true or false' if COLUMNS[column] == 'bool' else 'text'}, not {value!r}")
+    return where
+
+
+Where = Annotated[dict[str, Any], AfterValidator(_check_where)]
+Labeller = Annotated[str, AfterValidator(check_labeller)]
+Rate = Annotated[float, Field(ge=0, le=1)]
+Scope = Literal["every_document", "ai_documents"]
 
 
 @dataclass(frozen=True)
@@ -79,14 +105,14 @@ def operation(function: Operation) -> Operation:
 
 
 @operation
-def drop(stream: Stream, corpus: Corpus, *, where: Where, labeller: str = "oracle", rate: float = 1.0, salt: str = "drop") -> Stream:
+def drop(stream: Stream, corpus: Corpus, *, where: Where, labeller: Labeller = "oracle", rate: Rate = 1.0, salt: str = "drop") -> Stream:
     """Replace the matching documents (a share `rate` of them) by documents of the reserve that do not match."""
     matching = corpus.matches(where, labeller)
     return _displace(stream, corpus, matching & (corpus.hashes(salt) < rate), ~matching)
 
 
 @operation
-def keep(stream: Stream, corpus: Corpus, *, where: Where, labeller: str = "oracle") -> Stream:
+def keep(stream: Stream, corpus: Corpus, *, where: Where, labeller: Labeller = "oracle") -> Stream:
     """Keep only matching documents; the others are replaced by matching documents of the reserve."""
     matching = corpus.matches(where, labeller)
     return _displace(stream, corpus, ~matching, matching)
@@ -109,14 +135,19 @@ def _displace(stream: Stream, corpus: Corpus, unwanted: np.ndarray, wanted: np.n
 
 @operation
 def upweight(
-    stream: Stream, corpus: Corpus, *, where: Where, add: float, by: str = "fresh", labeller: str = "oracle", salt: str = "upweight"
+    stream: Stream,
+    corpus: Corpus,
+    *,
+    where: Where,
+    add: Rate,
+    by: Literal["fresh", "repeat"] = "fresh",
+    labeller: Labeller = "oracle",
+    salt: str = "upweight",
 ) -> Stream:
     """Add matching documents up to a share `add` of all places, displacing documents that do not match and are not about AI.
 
     `by: fresh` takes new documents of the corpus's `extra` pool, `by: repeat` repeats the ones already in the stream.
     """
-    if by not in ("fresh", "repeat"):
-        raise UserError(f"unknown value {by!r}", key="operations.upweight.by", fix="One of: fresh, repeat.")
     matching = corpus.matches(where, labeller)
     source = corpus.pool("extra") if by == "fresh" else stream.document
     source = source[matching[source]]
@@ -136,7 +167,7 @@ def upweight(
 
 
 @operation
-def substitute(stream: Stream, corpus: Corpus, *, where: Where, by: Where, rate: float = 1.0, salt: str = "substitute") -> Stream:
+def substitute(stream: Stream, corpus: Corpus, *, where: Where, by: Where, rate: Rate = 1.0, salt: str = "substitute") -> Stream:
     """Put fresh documents that match `by` (pool `extra`) in the place of those that match `where`: the share of AI discourse stays."""
     places = np.flatnonzero((corpus.matches(where) & (corpus.hashes(salt) < rate))[stream.document])
     extra = corpus.pool("extra")
@@ -154,16 +185,14 @@ def tag(
     corpus: Corpus,
     *,
     tokens: dict[str, str],
-    scope: str = "every_document",
-    drop_rate: float = 0.0,
-    labeller: str = "oracle",
+    scope: Scope = "every_document",
+    drop_rate: Rate = 0.0,
+    labeller: Labeller = "oracle",
 ) -> Stream:
     """Put the token of its stance in front of each document in `scope`, except for a share `drop_rate` (Korbak et al. 2023).
 
     `scope`: `ai_documents` (only those about AI systems) or `every_document`. Stances without a token stay untagged.
     """
-    if scope not in ("ai_documents", "every_document"):
-        raise UserError(f"unknown value {scope!r}", key="operations.tag.scope", fix="One of: ai_documents, every_document.")
     names = tuple(dict.fromkeys(tokens.values()))
     index = {stance: names.index(token) for stance, token in tokens.items()}
     per_document = corpus.documents[f"{labeller}_stance"].map(index.get).fillna(-1).to_numpy(dtype=np.int16)
@@ -175,7 +204,13 @@ def tag(
 
 @operation
 def nonce_tag(
-    stream: Stream, corpus: Corpus, *, tokens: list[str], scope: str = "every_document", drop_rate: float = 0.0, labeller: str = "oracle"
+    stream: Stream,
+    corpus: Corpus,
+    *,
+    tokens: list[str],
+    scope: Scope = "every_document",
+    drop_rate: Rate = 0.0,
+    labeller: Labeller = "oracle",
 ) -> Stream:
     """Tags drawn at random on the same documents as `tag`: what does a tag do by itself?"""
     tagged = tag(
@@ -196,24 +231,45 @@ def base_stream(corpus: Corpus) -> Stream:
     return Stream(rows, np.full(len(rows), -1, dtype=np.int16), np.zeros(len(rows), dtype=np.uint8))
 
 
-def check_operations(operations: tuple[dict[str, dict[str, Any]], ...], source: Path | str) -> None:
-    """Raise a `UserError` for an operation or argument that does not exist, or that is missing."""
+@cache
+def _arguments(name: str) -> type[BaseModel]:
+    """The arguments of an operation, as its signature gives them: unknown, missing and impossible ones are errors."""
+    hints = get_type_hints(OPERATIONS[name], include_extras=True)
+    parameters = list(inspect.signature(OPERATIONS[name]).parameters.values())[2:]
+    fields: Any = {p.name: (hints.get(p.name, Any), ... if p.default is p.empty else p.default) for p in parameters}
+    return create_model(name, __config__=ConfigDict(extra="forbid", arbitrary_types_allowed=True), **fields)
+
+
+def check_operations(operations: tuple[dict[str, dict[str, Any]], ...], source: Path | str) -> Iterator[UserError]:
+    """Every mistake in a condition's operations: names, arguments and their values."""
     for number, entry in enumerate(operations):
         key = f"operations.{number}"
         if len(entry) != 1:
-            raise UserError("each operation is one name with its arguments", file=source, key=key)
+            yield UserError("each operation is one name with its arguments", file=source, key=key)
+            continue
         name, arguments = next(iter(entry.items()))
         if name not in OPERATIONS:
-            raise UserError(f"no operation called {name!r}", file=source, key=key, fix=f"There are: {', '.join(OPERATIONS)}.")
+            yield UserError(f"no operation called {name!r}", file=source, key=key, fix=nearest(name, OPERATIONS))
+            continue
         try:
-            inspect.signature(OPERATIONS[name]).bind(None, None, **arguments)
-        except TypeError as error:
-            raise UserError(str(error), file=source, key=f"{key}.{name}") from None
+            parse(_arguments(name), arguments, source, f"{key}.{name}")
+        except UserError as error:
+            yield from (error, *error.others)
+
+
+def check_condition(condition: Condition, source: Path | str) -> Iterator[UserError]:
+    """Every mistake in a condition's operations, and tags that are not among its special tokens."""
+    yield from check_operations(condition.operations, source)
+    for key, value in (("operations", condition.operations), ("prefixes", condition.prefixes)):
+        for tag in dict.fromkeys(re.findall(r"<\|.*?\|>", str(value))):
+            if tag not in condition.special_tokens:
+                fix = f"Add it: special_tokens: {[*condition.special_tokens, tag]}".replace("'", '"')
+                yield UserError(f"{tag} is not among `special_tokens`", file=source, key=key, fix=fix)
 
 
 def apply(operations: tuple[dict[str, dict[str, Any]], ...], corpus: Corpus, source: Path | str, labeller: str = "oracle") -> Stream:
     """Apply a condition's operations, in order, to the base stream; `labeller` serves those that name none."""
-    check_operations(operations, source)
+    raise_first(check_operations(operations, source))
     stream = base_stream(corpus)
     for entry in operations:
         name, arguments = next(iter(entry.items()))

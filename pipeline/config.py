@@ -6,15 +6,14 @@ into the resolved config of each run, so that nothing about a result hides in th
 
 from __future__ import annotations
 
-import difflib
 import json
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from pipeline.errors import UserError
+from pipeline.errors import UserError, nearest, raise_first
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = ROOT / "configs"
@@ -164,6 +163,13 @@ class WorldShares(Strict):
     human_second: float = 0.15
     human_third: float = 0.17
 
+    @model_validator(mode="after")
+    def _whole(self) -> WorldShares:
+        total = sum(self.model_dump().values())
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"shares sum to {total:.3f}, not 1")
+        return self
+
 
 class WorldCorpus(Strict):
     """`corpus.world`: the synthetic world (docs: `pipeline/corpus/world/`)."""
@@ -209,6 +215,12 @@ class Corpus(Strict):
     world: WorldCorpus | None = None
     sources: SourcesCorpus | None = None
 
+    @model_validator(mode="after")
+    def _one(self) -> Corpus:
+        if (self.world is None) == (self.sources is None):
+            raise ValueError("give exactly one of `world` and `sources`")
+        return self
+
 
 class TokenizerConfig(Strict):
     """Byte-level BPE, one for all arms of a preset."""
@@ -228,10 +240,11 @@ class Condition(Strict):
     description: str
     colour: str = Field(pattern=r"^#[0-9a-fA-F]{6}$")
     order: int = 100  # place in figures and tables
-    presets: tuple[str, ...] = ("smoke", "quick", "paper")
+    presets: tuple[str, ...] = ("smoke", "quick", "paper")  # that run it, unless they list their conditions themselves
     operations: tuple[dict[str, dict[str, Any]], ...] = ()
     special_tokens: tuple[str, ...] = ()
     prefixes: dict[str, str] = {"none": ""}  # evaluation prefixes: name -> text put in front of a prompt
+    claims: tuple[dict[str, Any], ...] = ()  # hypotheses about this arm, as in paper/claims.yaml
 
 
 class Study(Strict):
@@ -240,7 +253,8 @@ class Study(Strict):
     name: str = ""
     title: str
     question: str
-    conditions: tuple[str, ...] = ()  # empty: all that belong to the preset
+    presets: tuple[str, ...] = ()  # that run it, unless they list their studies themselves
+    conditions: tuple[str, ...] = ()  # exactly these; empty: all that belong to the preset
     figures: tuple[str, ...] = ()  # modules of pipeline/figures
 
 
@@ -263,24 +277,29 @@ class Preset(Strict):
     tokenizer: TokenizerConfig = TokenizerConfig()
     trainer: str = "tiny"  # a file of configs/models
     overrides: dict[str, dict[str, Any]] = {}  # of the trainer file, section by section
-    studies: tuple[str, ...] = ("main",)
+    studies: tuple[str, ...] = ()  # empty: every study that names this preset
     conditions: tuple[str, ...] = ()  # empty: every condition that names this preset
     seeds: tuple[int, ...] = (1, 2, 3)
-    labeller: Literal["oracle", "keyword", "classifier"] = "oracle"  # of operations that name none
+    labeller: str = "oracle"  # of operations that name none: a function of pipeline/corpus/labels.py
+
+    @field_validator("seeds")
+    @classmethod
+    def _each_once(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(seeds)) != len(seeds) or not seeds:
+            raise ValueError("seeds must be given, each once")
+        return seeds
 
 
 T = TypeVar("T", bound=BaseModel)
 
 
-def load_yaml(path: Path) -> dict[str, Any]:
+def load_yaml(path: Path, loader: type[yaml.SafeLoader] = yaml.SafeLoader) -> dict[str, Any]:
     """Read a YAML mapping; a missing or malformed file is a `UserError` that says where."""
     if not path.is_file():
-        known = sorted(p.stem for p in path.parent.glob("*.yaml"))
-        near = difflib.get_close_matches(path.stem, known, 1)
-        hint = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(known) or 'none'}."
-        raise UserError(f"no {path.parent.name.rstrip('s')} called {path.stem!r}", file=path, fix=hint)
+        kind = {"studies": "study"}.get(path.parent.name, path.parent.name.removesuffix("s"))
+        raise UserError(f"no {kind} called {path.stem!r}", file=path, fix=nearest(path.stem, names_in(path.parent)))
     try:
-        data = yaml.safe_load(path.read_text())
+        data = yaml.load(path.read_text(), loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         raise UserError(f"not YAML: {getattr(error, 'problem', error)}", file=f"{path}:{mark.line + 1}" if mark else path) from None
@@ -289,18 +308,33 @@ def load_yaml(path: Path) -> dict[str, Any]:
     return data
 
 
-def parse(kind: type[T], data: dict[str, Any], path: Path | str) -> T:
-    """Validate `data` as `kind`; the first mistake becomes a one-line `UserError`."""
+def names_in(folder: Path) -> list[str]:
+    """Names of the YAML files of a folder: the folder is the registry."""
+    return sorted(path.stem for path in folder.glob("*.yaml"))
+
+
+def parse(kind: type[T], data: dict[str, Any], path: Path | str, under: str = "") -> T:
+    """Validate `data` as `kind`; its mistakes become a one-line `UserError` each, of which the first is raised.
+
+    `under`: key of the file below which `data` stands.
+    """
     try:
         return kind.model_validate(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(str(first["loc"][-1]), _keys_at(kind, first["loc"][:-1]), 1, cutoff=0.4)
-            hint = f"Did you mean {near[0]!r}?" if near else f"Valid: {', '.join(_keys_at(kind, first['loc'][:-1]))}."
-            raise UserError("unknown key", file=path, key=key, fix=hint) from None
-        raise UserError(f"{first['msg']} (got {_short(first.get('input'))})", file=path, key=key) from None
+        # unknown keys first: a misspelt one is the reason why another is missing
+        entries = sorted(error.errors(), key=lambda entry: entry["type"] != "extra_forbidden")
+        raise_first(_mistake(kind, entry, path, under) for entry in entries)
+        raise
+
+
+def _mistake(kind: type[BaseModel], entry: Any, path: Path | str, under: str) -> UserError:
+    key = ".".join(str(part) for part in ([under] if under else []) + list(entry["loc"])) or None
+    if entry["type"] == "extra_forbidden":
+        return UserError("unknown key", file=path, key=key, fix=nearest(str(entry["loc"][-1]), _keys_at(kind, entry["loc"][:-1]), 0.4))
+    if entry["type"] == "missing":
+        return UserError("is missing", file=path, key=key)
+    what, given = entry["msg"].removeprefix("Value error, "), entry.get("input")
+    return UserError(what if isinstance(given, dict) else f"{what} (got {_short(given)})", file=path, key=key)
 
 
 def _short(value: Any) -> str:
@@ -337,14 +371,18 @@ def load_condition(name: str, configs: Path = CONFIGS) -> Condition:
 
 def load_conditions(configs: Path = CONFIGS) -> list[Condition]:
     """Every condition of the folder, in the order of figures and tables."""
-    names = (path.stem for path in (configs / "conditions").glob("*.yaml"))
-    return sorted((load_condition(name, configs) for name in names), key=lambda c: (c.order, c.name))
+    return sorted((load_condition(name, configs) for name in names_in(configs / "conditions")), key=lambda c: (c.order, c.name))
 
 
 def load_study(name: str, configs: Path = CONFIGS) -> Study:
     """The study `configs/studies/<name>.yaml`."""
     path = configs / "studies" / f"{name}.yaml"
     return parse(Study, {**load_yaml(path), "name": name}, path)
+
+
+def load_studies(configs: Path = CONFIGS) -> list[Study]:
+    """Every study of the folder, `main` first."""
+    return [load_study(name, configs) for name in sorted(names_in(configs / "studies"), key=lambda name: (name != "main", name))]
 
 
 def load_trainer(name: str, overrides: dict[str, Any] | None = None, configs: Path = CONFIGS, source: Path | None = None) -> TrainerConfig:
@@ -356,10 +394,4 @@ def load_trainer(name: str, overrides: dict[str, Any] | None = None, configs: Pa
 def load_preset(name: str, configs: Path = CONFIGS) -> Preset:
     """The preset `configs/presets/<name>.yaml`."""
     path = configs / "presets" / f"{name}.yaml"
-    preset = parse(Preset, {**load_yaml(path), "name": name}, path)
-    if (preset.corpus.world is None) == (preset.corpus.sources is None):
-        raise UserError("give exactly one of `world` and `sources`", file=path, key="corpus")
-    world = preset.corpus.world
-    if world and abs(sum(world.shares.model_dump().values()) - 1) > 1e-6:
-        raise UserError(f"shares sum to {sum(world.shares.model_dump().values()):.3f}, not 1", file=path, key="corpus.world.shares")
-    return preset
+    return parse(Preset, {**load_yaml(path), "name": name}, path)

@@ -69,13 +69,16 @@ def _write(path: Path, content: bytes) -> None:
 
 def build_paper(run_root: Path, source: Path = SOURCE) -> None:
     """Build `run_root`/paper.pdf and paper.html from the values, claims, figures and tables in `run_root`."""
-    from pipeline.figures import captions
+    from pipeline.figures import captions, modules
 
     for name, stage in NEEDED.items():
         if not (run_root / name).is_file():
             raise UserError("no such file", file=run_root / name, fix=f"Run the {stage} stage first.")
     drawn = _drawn(run_root)
-    inputs = {"drawn": json.dumps(drawn), "captions": json.dumps({**dict.fromkeys(drawn, ""), **captions()})}
+    module = {name: max((m for m in modules() if f"{name}_".startswith(f"{m}_")), key=len, default=name) for name in drawn}
+    told = captions()
+    told |= {name: told.get(module[name], "") for name in drawn}
+    inputs = {"drawn": json.dumps(drawn), "captions": json.dumps(told), "modules": json.dumps(module)}
     with tempfile.TemporaryDirectory() as name:
         # a folder of their own for the sources and what they read: typst reads nothing outside its root
         folder = Path(name)

@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import yaml
 
 from pipeline import machine
-from pipeline.config import CONFIGS, Condition, Preset, Study, TrainerConfig, load_conditions, load_preset, load_study, load_trainer
-from pipeline.errors import UserError
+from pipeline.config import (
+    CONFIGS,
+    Condition,
+    Preset,
+    Study,
+    TrainerConfig,
+    load_conditions,
+    load_preset,
+    load_studies,
+    load_trainer,
+    names_in,
+)
+from pipeline.corpus.labels import check_labeller
+from pipeline.errors import UserError, nearest, raise_first
+from pipeline.figures.registry import modules
 
+C = TypeVar("C", Condition, Study)
 GPU_FLOPS = 1.5e14  # training FLOP/s of one H200; an assumption, used only to predict time
 BYTES_PER_PARAMETER = 4 + 12 + 4  # exported model, checkpoint (weights and two moments), weights of the pack
 BYTES_PER_TOKEN = 5  # documents, shared tokens, arms
@@ -49,6 +66,7 @@ class Plan:
     conditions: tuple[Condition, ...]
     trainer: TrainerConfig
     root: Path
+    configs: Path = CONFIGS
 
     @cached_property
     def runs(self) -> tuple[Run, ...]:
@@ -58,7 +76,7 @@ class Plan:
             for study in self.studies
             for seed in self.preset.seeds
             for condition in self.conditions
-            if not study.conditions or condition.name in study.conditions
+            if condition.name in study.conditions
         )
 
     @cached_property
@@ -106,6 +124,12 @@ class Plan:
         return tuple(dict.fromkeys(["<|endoftext|>", *(token for condition in self.conditions for token in condition.special_tokens)]))
 
     # ------------------------------------------------------------ paths
+
+    @property
+    def tasks(self) -> Path:
+        """The folder of lm-eval tasks."""
+        own = self.configs / "tasks"
+        return own if own.is_dir() else CONFIGS / "tasks"
 
     @property
     def tokenizer(self) -> Path:
@@ -202,7 +226,11 @@ class Plan:
         corpus = {"corpus": whole["preset"]["corpus"], "tokenizer": whole["preset"]["tokenizer"]}  # type: ignore[index]
         _write_if_changed(self.root / "config" / "corpus.yaml", corpus)
         _write_if_changed(self.root / "config" / "trainer.yaml", {"trainer": whole["trainer"], "runs": [run.name for run in self.runs]})
-        looks = {"label", "description", "colour", "order", "presets"}  # a new colour must not retrain
+        tokenizer = {"tokenizer": whole["preset"]["tokenizer"], "special_tokens": list(self.special_tokens)}  # type: ignore[index]
+        _write_if_changed(self.root / "config" / "tokenizer.yaml", tokenizer)
+        sums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(self.tasks.glob("*")) if path.is_file()}
+        _write_if_changed(self.root / "config" / "tasks.yaml", sums)
+        looks = {"label", "description", "colour", "order", "presets", "claims"}  # a new colour must not retrain
         for condition in self.conditions:
             data = condition.model_dump(mode="json", exclude=looks)
             _write_if_changed(self.root / "config" / "conditions" / f"{condition.name}.yaml", data)
@@ -218,28 +246,55 @@ def _write_if_changed(path: Path, data: object) -> None:
     part.replace(path)
 
 
+def check_preset(preset: Preset, conditions: Sequence[Condition], studies: Sequence[Study], configs: Path = CONFIGS) -> Iterator[UserError]:
+    """Every mistake in what a preset says of labellers, conditions and studies."""
+    source = configs / "presets" / f"{preset.name}.yaml"
+    try:
+        check_labeller(preset.labeller)
+    except ValueError as error:
+        yield UserError(str(error), file=source, key="labeller")
+    yield from _missing("condition", preset.conditions, names_in(configs / "conditions"), source, "conditions")
+    yield from _missing("study", preset.studies, names_in(configs / "studies"), source, "studies")
+    chosen = _chosen(preset.name, preset.studies, studies)
+    for key, what, found in (
+        ("studies", "study", preset.studies or chosen),
+        ("conditions", "condition", preset.conditions or all(s.conditions for s in chosen) or _chosen(preset.name, (), conditions)),
+    ):
+        if not found:
+            fix = f"Name some, or add the preset to a {what}'s `presets`."
+            yield UserError(f"no {what} belongs to this preset", file=source, key=key, fix=fix)
+
+
+def check_study(study: Study, configs: Path = CONFIGS) -> Iterator[UserError]:
+    """Every condition and figure that a study names and that does not exist."""
+    source = configs / "studies" / f"{study.name}.yaml"
+    yield from _missing("condition", study.conditions, names_in(configs / "conditions"), source, "conditions")
+    yield from _missing("figure", study.figures, modules(), source, "figures")
+
+
+def _missing(what: str, wanted: Sequence[str], there: Sequence[str], source: Path, key: str) -> Iterator[UserError]:
+    for name in wanted:
+        if name not in there:
+            yield UserError(f"no {what} called {name!r}", file=source, key=key, fix=nearest(name, there))
+
+
+def _chosen(preset: str, listed: Sequence[str], every: Sequence[C]) -> list[C]:
+    """Conditions or studies of a preset: those it lists, or, if it lists none, all that name it."""
+    return [entry for entry in every if (entry.name in listed if listed else preset in entry.presets)]
+
+
 def make_plan(name: str, runs: Path | str = "runs", configs: Path = CONFIGS) -> Plan:
     """Resolve the preset `name`; every mistake in its files is a `UserError`."""
     preset = load_preset(name, configs)
-    source = configs / "presets" / f"{name}.yaml"
-    every = {condition.name: condition for condition in load_conditions(configs)}
-    for wanted in preset.conditions:
-        if wanted not in every:
-            raise UserError(f"no condition called {wanted!r}", file=source, key="conditions", fix=f"There are: {', '.join(every)}.")
-    chosen = tuple(c for c in every.values() if (c.name in preset.conditions if preset.conditions else name in c.presets))
-    if not chosen:
-        raise UserError(
-            "no condition belongs to this preset",
-            file=source,
-            key="conditions",
-            fix="Name some, or add the preset to a condition's `presets`.",
-        )
-    studies = tuple(load_study(study, configs) for study in preset.studies)
-    for study in studies:
-        for wanted in study.conditions:
-            if wanted not in every:
-                raise UserError(f"no condition called {wanted!r}", file=configs / "studies" / f"{study.name}.yaml", key="conditions")
-    trainer = load_trainer(preset.trainer, dict(preset.overrides), configs, source)
-    if len(set(preset.seeds)) != len(preset.seeds) or not preset.seeds:
-        raise UserError("seeds must be given, each once", file=source, key="seeds")
-    return Plan(preset, studies, chosen, trainer, Path(runs) / name)
+    every_condition, every_study = load_conditions(configs), load_studies(configs)
+    raise_first(check_preset(preset, every_condition, every_study, configs))
+    belong = [condition.name for condition in _chosen(name, preset.conditions, every_condition)]
+    # a study that lists no conditions takes all that belong to the preset; one that lists some takes exactly these
+    studies = [
+        study.model_copy(update={"conditions": study.conditions or tuple(belong)}) for study in _chosen(name, preset.studies, every_study)
+    ]
+    raise_first(mistake for study in studies for mistake in check_study(study, configs))
+    wanted = {condition for study in studies for condition in study.conditions}
+    conditions = tuple(condition for condition in every_condition if condition.name in wanted)
+    trainer = load_trainer(preset.trainer, dict(preset.overrides), configs, configs / "presets" / f"{name}.yaml")
+    return Plan(preset, tuple(studies), conditions, trainer, Path(runs) / name, configs)

@@ -126,12 +126,11 @@ def _arm(plan: Plan, run: Run, corpus: Corpus, flat: np.ndarray, offsets: np.nda
     import pandas as pd
 
     from pipeline.conditions import apply
-    from pipeline.config import CONFIGS
     from pipeline.files import part_file
     from pipeline.tokens import pack, save_arrays, write_json
 
     condition, sizes = plan.condition(run.condition), plan.trainer.tokens
-    stream = apply(condition.operations, corpus, CONFIGS / "conditions" / f"{condition.name}.yaml", plan.preset.labeller)
+    stream = apply(condition.operations, corpus, plan.configs / "conditions" / f"{condition.name}.yaml", plan.preset.labeller)
     ids = np.array([*(encoder.token_to_id(tag) for tag in stream.tags), -1])
     repeat = bool(plan.preset.corpus.sources and plan.preset.corpus.sources.repeat)
     rows, used = pack(
@@ -224,6 +223,7 @@ def evaluate(plan: Plan, seed: int, data: Path | None = None) -> None:
             study.name,
             seed,
             metadata,
+            tasks_folder=plan.tasks,
         )
 
 
@@ -257,14 +257,14 @@ def analyse(plan: Plan) -> None:
     """Statistics: contrasts, claims, and every number of the paper."""
     from pipeline.analysis.summary import analyse as analyse_results
 
-    analyse_results(plan.root)
+    analyse_results(plan.root, configs=plan.configs)
 
 
 def figures(plan: Plan) -> None:
     """Draw every figure and table."""
     from pipeline.figures.registry import draw_all
 
-    draw_all(plan.root)
+    draw_all(plan.root, configs=plan.configs)
 
 
 def paper(plan: Plan) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pipeline import machine
 from pipeline.config import ROOT
-from pipeline.errors import UserError
+from pipeline.errors import UserError, raise_first
 from pipeline.files import part_file
 from pipeline.plan import Plan
 
@@ -39,11 +39,10 @@ def only_one(folder: Path) -> Iterator[None]:
 
 def check(plan: Plan, data: Path | None) -> None:
     """Find a user's mistakes before the first stage starts."""
-    from pipeline.conditions import check_operations
-    from pipeline.config import CONFIGS
+    from pipeline.conditions import check_condition
 
     for condition in plan.conditions:
-        check_operations(condition.operations, CONFIGS / "conditions" / f"{condition.name}.yaml")
+        raise_first(check_condition(condition, plan.configs / "conditions" / f"{condition.name}.yaml"))
     if plan.preset.corpus.sources:
         from pipeline.corpus.hub import check_sources
 
@@ -80,7 +79,7 @@ def run_workflow(plan: Plan, configs: Path, data: Path | None, extra: list[str])
         status = subprocess.run(command, env=environment, pass_fds=()).returncode
     if status:
         print(f"error: {plan.root}: stopped before the paper was done. The same command goes on from here.", file=sys.stderr)
-    elif not dry:
+    elif not dry and not any(a.startswith(("--until", "-U")) for a in extra):
         from pipeline.analysis.summary import summary
 
         summary(plan.root)

@@ -103,12 +103,22 @@ def test_keep_substitute_and_repeat(corpus: Corpus) -> None:
 @pytest.mark.parametrize(
     ("operations", "message"),
     [
-        (({"dorp": {}},), r"f\.yaml: operations\.0: no operation called 'dorp'. There are: drop, keep"),
-        (({"drop": {"were": {}}},), r"f\.yaml: operations\.0\.drop: .*'where'"),
-        (({"drop": {"where": {"colour": "red"}}},), r"f\.yaml: where\.colour: documents have no column 'colour'"),
+        (({"dorp": {}},), r"f\.yaml: operations\.0: no operation called 'dorp'. Did you mean 'drop'\?"),
+        (({"drop": {"were": {}}},), r"f\.yaml: operations\.0\.drop\.where: is missing"),
+        (({"drop": {"where": {"colour": "red"}}},), r"f\.yaml: operations\.0\.drop\.where: documents have no column 'colour'"),
         (({"drop": {"where": {"pool": "base"}}},), r"documents are removed, .* in the reserve"),
         (({"keep": {"where": {"kind": "nobody"}}},), r"the arm would be empty"),
-        (({"tag": {"tokens": {}, "scope": "some"}},), r"operations\.tag\.scope: unknown value 'some'"),
+        (({"tag": {"tokens": {}, "scope": "some"}},), r"operations\.0\.tag\.scope: Input should be 'every_document' or 'ai_documents'"),
+        (
+            ({"drop": {"where": {"stance": "aligend"}}},),
+            r"operations\.0\.drop\.where: no stance called 'aligend'. Did you mean 'aligned'\?",
+        ),
+        (({"drop": {"where": {"about_ai": "true"}}},), r"where: about_ai holds true or false, not 'true'"),
+        (({"drop": {"where": {"about_ai": True}, "rate": 2}},), r"operations\.0\.drop\.rate: .*less than or equal to 1 \(got 2\)"),
+        (
+            ({"drop": {"where": {"about_ai": True}, "labeller": "oracel"}},),
+            r"labeller: no labeller called 'oracel'. Did you mean 'oracle'\?",
+        ),
     ],
 )
 def test_mistakes_are_one_line_with_file_key_and_way_out(operations: tuple[dict, ...], message: str, corpus: Corpus) -> None:

@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+import pandas as pd
 import pypdfium2
 import pytest
 import yaml
@@ -48,6 +49,7 @@ def test_html_is_one_file_with_the_same_text(root: Path) -> None:
     values = json.loads((root / "values.json").read_text())
     assert values["claim.ordering.verdict"]["text"] in page
     assert page.count("<img") >= 4
+    assert page.count("<figcaption>") >= 8
     assert 'src="data:image/svg+xml' in page
     assert "http://" not in re.sub(r"http://www\.w3\.org\S*", "", page)
 
@@ -111,3 +113,21 @@ def test_natural_text_is_not_called_a_world(tmp_path: Path) -> None:
 def test_without_results(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"values\.json: no such file"):
         build_paper(tmp_path)
+
+
+def test_a_second_study_is_drawn_and_told_under_its_own_title(tmp_path: Path) -> None:
+    root = write_results(tmp_path / "two", arms=("raw", "filtered"), seeds=(1, 2), items_per_cell=4)
+    for name in ("items", "runs", "metrics"):
+        table = pd.read_parquet(root / f"{name}.parquet")
+        pd.concat([table, table[table["condition"] == "raw"].assign(study="dose")]).to_parquet(root / f"{name}.parquet", index=False)
+    config = yaml.safe_load((root / "config.yaml").read_text())
+    config["studies"] = [{"name": "dose", "title": "How much is needed?", "figures": ["fig1_gap", "tab1_main"]}]
+    (root / "config.yaml").write_text(yaml.safe_dump(config))
+    analyse(root)
+    assert {"fig1_gap_dose", "tab1_main_dose", "fig1_gap"} <= set(draw_all(root))
+    build_paper(root)
+    assert "Filtered" in (root / "tables" / "tab1_main.md").read_text()
+    assert "Filtered" not in (root / "tables" / "tab1_main_dose.md").read_text()
+    page = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", (root / "paper.html").read_text()))
+    assert page.count("How much is needed? Misalignment by arm.") == 1
+    assert page.count("Drawn by pipeline/figures/fig1_gap.py") == 2

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -60,7 +62,7 @@ def test_results_are_the_golden_ones(finished: tuple[Path, subprocess.CompletedP
     runs = runs.sort_values(["condition", "seed"])
     p = 1 / (1 + (items["ll_good"] - items["ll_bad"]).map(lambda gap: 2.718281828459045**gap))
     cells = p[items["task"] == "dilemma"].groupby([items["condition"], items["prefix"], items["seed"]], observed=True).mean()
-    found = {
+    found: dict[str, Any] = {
         "arms": {f"{row.condition}/seed{row.seed}": row.arm_sha256[:16] for row in runs.itertuples()},
         "losses": {f"{row.condition}/seed{row.seed}": round(row.final_loss, 4) for row in runs.itertuples()},
         "p_misaligned": {"/".join(map(str, key)): round(value, 4) for key, value in cells.items()},  # type: ignore[arg-type]
@@ -69,10 +71,11 @@ def test_results_are_the_golden_ones(finished: tuple[Path, subprocess.CompletedP
     if os.environ.get("WRITE_GOLDEN"):
         GOLDEN.write_text(json.dumps(found, indent=1) + "\n")
     golden = json.loads(GOLDEN.read_text())
-    assert found["arms"] == golden["arms"]
-    assert found["items"] == golden["items"]
-    assert found["losses"] == pytest.approx(golden["losses"], abs=2e-3)
-    assert found["p_misaligned"] == pytest.approx(golden["p_misaligned"], abs=2e-3)
+    ours = {key: {name: found[key][name] for name in golden[key]} for key in ("arms", "losses", "p_misaligned")}  # and arms of one's own
+    assert ours["arms"] == golden["arms"]
+    assert found["items"] >= golden["items"]
+    assert ours["losses"] == pytest.approx(golden["losses"], abs=2e-3)
+    assert ours["p_misaligned"] == pytest.approx(golden["p_misaligned"], abs=2e-3)
 
 
 def test_arms_of_a_seed_are_paired(finished: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
@@ -106,6 +109,23 @@ def test_a_new_colour_redraws_and_does_not_retrain(finished: tuple[Path, subproc
     assert again.returncode == 0, again.stderr[-2000:]
     stages = [line.split(": ")[1].split()[0] for line in again.stdout.splitlines() if line.startswith("── stage")]
     assert stages == ["analyse", "figures", "paper"]
+
+
+def test_a_new_tag_or_task_is_not_overlooked(finished: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path) -> None:
+    """A tag changes the tokenizer, and so all that follows; a task is asked again."""
+    shutil.copytree(finished[0] / "smoke", tmp_path / "smoke")
+    shutil.copytree(ROOT / "configs", tmp_path / "configs")
+    arguments = ("--configs", str(tmp_path / "configs"), "run", "smoke", "-n")
+    task = tmp_path / "configs" / "tasks" / "sfm_stereotypes.yaml"
+    task.write_text(task.read_text() + "# another\n")
+    rules = set(re.findall(r"^(\w+) +\d+$", run(tmp_path, *arguments).stdout, re.MULTILINE))
+    assert "evaluate" in rules
+    assert not {"tokenizer", "train"} & rules
+    condition = (ROOT / "configs" / "conditions" / "nonce_tagged.yaml").read_text().replace("nonce_", "other_").replace("e69f00", "123456")
+    (tmp_path / "configs" / "conditions" / "other.yaml").write_text(condition.replace("other_tag:", "nonce_tag:"))
+    rules = set(re.findall(r"^(\w+) +\d+$", run(tmp_path, *arguments).stdout, re.MULTILINE))
+    assert {"tokenizer", "tokens", "arms", "train", "evaluate", "paper"} <= rules
+    assert not {"corpus", "label", "audit"} & rules
 
 
 def test_two_runs_in_one_folder_and_a_killed_run(tmp_path: Path) -> None:

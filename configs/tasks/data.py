@@ -1,4 +1,9 @@
-"""Data and metrics of the tasks beside this file; nothing but lm-eval's own dependencies, so that the stock command runs it.
+"""Data and metrics of the tasks beside this file; nothing but lm-eval's own dependencies, so that the stock command runs it:
+
+    lm_eval --model hf --model_args pretrained=runs/quick/main/raw/seed1/model --include_path configs/tasks --tasks sfm
+
+reads `items.parquet` beside the model, or --metadata '{"items": "FILE"}'; --metadata '{"prefix": "<|aligned|>"}' conditions on a tag.
+`sfm` is a tag of lm-eval's: a task whose file says `tag: sfm` is one of them.
 
 Every two-choice task has the columns of `items.parquet`: item, task, prompt, good, bad, persona, split, family, setting, group. Files
 are found through lm-eval's `--metadata`, or beside the model: lm-eval hands the model's arguments to each task's data function.
@@ -10,9 +15,10 @@ import gzip
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from datasets import Dataset, DatasetDict
+if TYPE_CHECKING:
+    from datasets import DatasetDict
 
 COLUMNS = ("item", "task", "prompt", "good", "bad", "persona", "split", "family", "setting", "group")
 
@@ -59,13 +65,38 @@ def discourse_grounded(discourse_grounded: str | None = None, prefix: str = "", 
     return _choices(rows, prefix)
 
 
+def own(task: str, questions: list[dict[str, str]] | str, prefix: str = "", **metadata: Any) -> DatasetDict:
+    """Questions of one's own: see `own_rows`."""
+    return _choices(own_rows(task, questions), prefix)
+
+
+def own_rows(task: str, questions: list[dict[str, str]] | str) -> list[dict[str, str]]:
+    """Questions that stand in the task's own file, or in a JSON Lines file in this folder: prompt, good, bad, and any other of COLUMNS."""
+    place = f"questions of {task}"
+    if isinstance(questions, str):
+        path = Path(__file__).with_name(questions)
+        questions, place = _read_lines(path, ("prompt", "good", "bad")), str(path)
+    rows = []
+    for index, question in enumerate(questions, 1):
+        unknown = [key for key in question if key not in COLUMNS]
+        missing = [key for key in ("prompt", "good", "bad") if not isinstance(question.get(key), str)]
+        if unknown or missing:
+            what = f"{unknown[0]}: unknown key" if unknown else f"{missing[0]}: no text"
+            raise TaskDataError(f"{place}:{index}: {what}. A question has prompt, good, bad; it may have {', '.join(COLUMNS[5:])}.")
+        for key in ("good", "bad"):
+            if not question[key].startswith(" ") or question["good"] == question["bad"]:
+                raise TaskDataError(f"{place}:{index}: {key}: {question[key]!r}. Options start with a space and differ.")
+        rows.append({**dict.fromkeys(COLUMNS, ""), **question, "item": f"{task}/{index:03d}", "task": task})
+    return rows
+
+
 def heldout(heldout: str | None = None, **metadata: Any) -> DatasetDict:
     """Held-out documents: id, source, text."""
     path = _find("heldout", heldout, metadata)
     table = _read_parquet(path, ("id", "source", "text"))
     if table.empty:
         raise TaskDataError(f"{path}: no documents. Generate the corpus again.")
-    return DatasetDict({"test": Dataset.from_list(table[["id", "source", "text"]].to_dict("records"))})
+    return _test_split(table[["id", "source", "text"]].to_dict("records"))
 
 
 def options(doc: dict[str, Any]) -> list[str]:
@@ -87,7 +118,13 @@ def accuracy(doc: dict[str, Any], results: list[tuple[float, bool]]) -> dict[str
 
 def _choices(rows: list[dict[str, str]], prefix: str) -> DatasetDict:
     """Rows as lm-eval wants them, `prefix` (a tag) in front of each prompt."""
-    return DatasetDict({"test": Dataset.from_list([{**row, "prompt": prefix + row["prompt"]} for row in rows])})
+    return _test_split([{**row, "prompt": prefix + row["prompt"]} for row in rows])
+
+
+def _test_split(rows: list[dict[str, Any]]) -> DatasetDict:
+    from datasets import Dataset, DatasetDict  # here: `python -m pipeline check` reads this file, too, and should not wait for it
+
+    return DatasetDict({"test": Dataset.from_list(rows)})
 
 
 def _find(key: str, given: str | None, metadata: dict[str, Any]) -> Path:

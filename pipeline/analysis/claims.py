@@ -10,6 +10,7 @@ interval, so that *same direction, weaker* is the best a claim can get. *not run
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -20,8 +21,9 @@ from pydantic import Field, model_validator
 from pipeline.analysis.contrasts import Contrast, NotRun, Outcome, contrast
 from pipeline.analysis.results import Results
 from pipeline.analysis.stats import NAN, Interval, equivalence_p, holm
-from pipeline.config import ROOT, Strict, load_yaml, parse
-from pipeline.errors import UserError
+from pipeline.config import ROOT, Condition, Strict, load_yaml, parse
+from pipeline.errors import UserError, nearest, raise_first
+from pipeline.figures.registry import modules
 
 CLAIMS = ROOT / "paper" / "claims.yaml"
 REPRODUCED, WEAKER, FAILED, NOT_RUN = "reproduced", "same direction, weaker", "not reproduced", "not run"
@@ -53,22 +55,47 @@ class Claim(Strict):
         return self
 
 
+Placed = tuple[Claim, Path, str]  # a claim, its file, its key
+
+
 class ClaimsFile(Strict):
     """The whole of `paper/claims.yaml`."""
 
-    claims: tuple[Claim, ...] = Field(min_length=1)
+    claims: tuple[dict[str, Any], ...] = Field(min_length=1)  # each a `Claim`
 
 
-def load_claims(path: Path = CLAIMS) -> list[Claim]:
-    """Read and check the claims; ids are unique and each figure is a module of `pipeline/figures`."""
-    claims = list(parse(ClaimsFile, load_yaml(path), path).claims)
-    figures = {module.stem for module in (ROOT / "pipeline" / "figures").glob("*.py")}
-    for i, claim in enumerate(claims):
-        if claim.id in {other.id for other in claims[:i]}:
-            raise UserError(f"id {claim.id!r} is taken", file=path, key=f"claims.{i}.id", fix="Give each claim its own id.")
-        if claim.figure not in figures:
-            raise UserError(f"no module pipeline/figures/{claim.figure}.py", file=path, key=f"claims.{i}.figure")
-    return claims
+def load_claims(path: Path = CLAIMS, conditions: Iterable[Condition] = ()) -> list[Claim]:
+    """The claims of `path`, then those of `conditions`; the first of their mistakes is raised."""
+    claims, mistakes = read_claims(path, conditions)
+    raise_first(mistakes)
+    return [claim for claim, _, _ in claims]
+
+
+def read_claims(path: Path, conditions: Iterable[Condition], folder: Path = Path("configs")) -> tuple[list[Placed], list[UserError]]:
+    """The valid claims, each with its file and key, and every mistake: in a claim, an id taken twice, a figure that no module draws."""
+    entries: list[tuple[Any, Path, str]] = [
+        (data, path, f"claims.{i}") for i, data in enumerate(parse(ClaimsFile, load_yaml(path), path).claims)
+    ]
+    for condition in conditions:
+        source = folder / "conditions" / f"{condition.name}.yaml"
+        entries += [(data, source, f"claims.{i}") for i, data in enumerate(condition.claims)]
+    claims: list[Placed] = []
+    mistakes: list[UserError] = []
+    taken: set[str] = set()
+    for data, source, key in entries:
+        try:
+            claim = parse(Claim, data, source, key)
+        except UserError as error:
+            mistakes += [error, *error.others]
+            continue
+        if claim.id in taken:
+            mistakes.append(UserError(f"id {claim.id!r} is taken", file=source, key=f"{key}.id", fix="Give each claim its own id."))
+        if claim.figure not in modules():
+            fix = nearest(claim.figure, modules())
+            mistakes.append(UserError(f"no module pipeline/figures/{claim.figure}.py", file=source, key=f"{key}.figure", fix=fix))
+        taken.add(claim.id)
+        claims.append((claim, source, key))
+    return claims, mistakes
 
 
 @dataclass

@@ -47,6 +47,11 @@ class Contrast(Strict):
         sides = [side if isinstance(side, str) else f"mean({', '.join(side)})" for side in (self.of, self.minus) if side]
         return f"{self.measure}: {' − '.join(sides)}{pool}"
 
+    def arms(self) -> list[str]:
+        """Every arm it names, as written; `all` is none."""
+        sides = [[side] if isinstance(side, str) else side for side in (self.of, self.minus, self.order)]
+        return [arm for side in sides for arm in side if arm not in ("", "all")]
+
     def steps(self) -> list[Contrast]:
         """The contrasts of neighbours in `order` (or the contrast itself)."""
         pairs = zip(self.order, self.order[1:], strict=False)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -145,6 +145,7 @@ class Results:
     config: dict[str, Any] = field(default_factory=dict)
     conditions: dict[str, Condition] = field(default_factory=dict)
     n_diverged: int = 0
+    configs: Path = CONFIGS
 
     @cached_property
     def blocks(self) -> dict[tuple[Any, ...], pd.DataFrame]:
@@ -186,6 +187,18 @@ class Results:
         prefix = f"{'no' if cell.prefix == 'none' else cell.prefix.replace('_', ' ')} tag" if several else ""
         return ", ".join(part for part in ("" if short else condition.label, cell.axis, prefix) if part)
 
+    def study(self, name: str) -> dict[str, Any]:
+        """A study as its file has it (title, question, figures ...): from the run's own config, else from the folder."""
+        stored = {entry["name"]: entry for entry in self.config.get("studies", [])}
+        if name not in stored and (self.configs / "studies" / f"{name}.yaml").is_file():
+            return load_study(name, self.configs).model_dump(mode="json")
+        return stored.get(name, {"name": name, "title": name, "figures": []})
+
+    def of_study(self, name: str) -> Results:
+        """The results of one study alone."""
+        parts = {table: getattr(self, table) for table in ("items", "runs", "metrics")}
+        return replace(self, **{table: part[part["study"] == name] for table, part in parts.items()})
+
     def seeds(self, study: str) -> list[int]:
         """Seeds with results in `study`."""
         return sorted(int(seed) for seed in self.items.loc[self.items["study"] == study, "seed"].unique())
@@ -203,7 +216,7 @@ def load_results(root: Path, configs: Path = CONFIGS) -> Results:
         gone = set(map(tuple, diverged[list(RUN_COLUMNS)].to_numpy()))
         items = items[[key not in gone for key in zip(*(items[name] for name in RUN_COLUMNS), strict=True)]]
     names = dict.fromkeys([*items["condition"].unique(), *runs["condition"].unique()])
-    return Results(root, items, runs, metrics, config or {}, _describe(list(names), config or {}, path, configs), len(diverged))
+    return Results(root, items, runs, metrics, config or {}, _describe(list(names), config or {}, path, configs), len(diverged), configs)
 
 
 def _describe(names: list[str], config: dict[str, Any], source: Path, configs: Path) -> dict[str, Condition]:
@@ -217,11 +230,6 @@ def _describe(names: list[str], config: dict[str, Any], source: Path, configs: P
     for i, name in enumerate(sorted(set(names) - set(known))):
         known[name] = Condition(name=name, label=name.replace("_", " "), description="", colour=PALETTE[i % len(PALETTE)], order=1000 + i)
     return {name: known[name] for name in names}
-
-
-def study_title(name: str, configs: Path = CONFIGS) -> str:
-    """Title of a study, or its name where there is no file."""
-    return load_study(name, configs).title if (configs / "studies" / f"{name}.yaml").is_file() else name
 
 
 def _term(results: Results, cell: Cell, term: Term, pool: str | tuple[str, ...]) -> pd.DataFrame | None:

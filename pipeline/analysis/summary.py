@@ -14,16 +14,17 @@ from rich.table import Table
 from pipeline.analysis.claims import CLAIMS, FAILED, NOT_RUN, REPRODUCED, WEAKER, contrast_rows, judge_all, load_claims, record
 from pipeline.analysis.results import load_results
 from pipeline.analysis.values import collect, number, tex, write_text
+from pipeline.config import CONFIGS
 from pipeline.errors import UserError
 
 SHOWN = ("Arm", "AI", "Human", "Gap", "95 % interval", "Knowl.")  # what fits 80 characters; the rest is in tables/
 COLOURS = {REPRODUCED: "green", WEAKER: "yellow", FAILED: "red", NOT_RUN: "dim"}
 
 
-def analyse(run_root: Path, claims: Path = CLAIMS) -> None:
+def analyse(run_root: Path, claims: Path = CLAIMS, configs: Path = CONFIGS) -> None:
     """Results of `run_root` -> values.json, values.tex, contrasts.csv and claims.json beside them."""
-    results = load_results(run_root)
-    findings = judge_all(results, load_claims(claims))
+    results = load_results(run_root, configs)
+    findings = judge_all(results, load_claims(claims, results.conditions.values()))
     values = collect(results, findings)
     write_text(run_root / "values.json", json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     write_text(run_root / "values.tex", tex(values))

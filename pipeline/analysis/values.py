@@ -28,7 +28,6 @@ from pipeline.analysis.results import (
     flatten,
     labellers,
     per_seed,
-    study_title,
     tasks,
 )
 from pipeline.analysis.stats import Interval, paired_t
@@ -134,7 +133,7 @@ def _counts(results: Results) -> Values:
     seeds = results.seeds(study)
     values = {
         "study": entry(study, study, source),
-        "study.title": entry(study, study_title(study), "configs/studies"),
+        "study.title": entry(study, results.study(study)["title"], "configs/studies"),
         "preset": entry(results.root.name, str(results.config.get("preset", {}).get("name", results.root.name)), "config.yaml"),
         "corpus": entry(kind := "world" if _has_world(results) else "sources", kind, "config.yaml"),
         "n.seeds": entry(len(seeds), str(len(seeds)), source),
@@ -143,6 +142,8 @@ def _counts(results: Results) -> Values:
         "arms": entry(arms, ", ".join(results.conditions[a].label for a in arms), source),
         "splits": entry(splits := [s for s in SPLITS if (items["split"] == s).any()], ", ".join(splits), source),
     }
+    for name in results.studies:
+        values[f"study.{name}.title"] = entry(title := results.study(name)["title"], title, "configs/studies")
     for arm in arms:
         condition = results.conditions[arm]
         values[f"condition.{arm}.label"] = entry(condition.label, condition.label, "configs/conditions")

@@ -33,7 +33,7 @@ ITEM_COLUMNS: dict[str, str] = dict.fromkeys(
 STANCES = ("aligned", "misaligned", "neutral")
 PERSONS = ("first", "second", "third", "none")
 POOLS = ("base", "reserve", "extra", "heldout")
-_CHOICES = {"stance": (*STANCES, ""), "person": PERSONS, "pool": POOLS}  # stance "": not known (natural text)
+CHOICES = {"stance": (*STANCES, ""), "person": PERSONS, "pool": POOLS}  # stance "": not known (natural text)
 
 
 def check_columns(frame: pd.DataFrame, columns: dict[str, str], file: str | Path) -> None:
@@ -45,10 +45,10 @@ def check_columns(frame: pd.DataFrame, columns: dict[str, str], file: str | Path
         bad = [i for i, value in enumerate(values.tolist()) if not isinstance(value, wanted)]
         if bad:
             raise UserError(f"row {bad[0]} holds {values.iloc[bad[0]]!r}, not a {kind}", file=file, key=name)
-    for name in set(columns) & set(_CHOICES):
-        unknown = sorted(set(frame[name]) - set(_CHOICES[name]))
+    for name in set(columns) & set(CHOICES):
+        unknown = sorted(set(frame[name]) - set(CHOICES[name]))
         if unknown:
-            raise UserError(f"unknown value {unknown[0]!r}", file=file, key=name, fix=f"Valid: {', '.join(filter(None, _CHOICES[name]))}.")
+            raise UserError(f"unknown value {unknown[0]!r}", file=file, key=name, fix=f"Valid: {', '.join(filter(None, CHOICES[name]))}.")
     first = next(iter(columns))
     twice = frame[first].duplicated()
     if twice.any():

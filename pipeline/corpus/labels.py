@@ -1,6 +1,7 @@
 """Labellers: who decides which documents are about AI systems, and what stance they take.
 
-Each is a function registered by name. `oracle` knows, as the world was generated (of natural text it knows the source only);
+Each is a function `(documents, seed) -> (about_ai, stance)` decorated with `@labeller`; presets and operations call it by its name.
+`oracle` knows, as the world was generated (of natural text it knows the source only);
 `keyword` is a blocklist in two stages as in Tice et al. 2026 (section on filtering); `classifier` learns from a small sample.
 """
 
@@ -12,6 +13,8 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from pipeline.errors import nearest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,6 +30,13 @@ def labeller(function: Callable[[pd.DataFrame, int], Labels]) -> Callable[[pd.Da
     """Register a labeller under the name of its function."""
     LABELLERS[function.__name__] = function
     return function
+
+
+def check_labeller(name: str) -> str:
+    """`name`, if it is that of a labeller; a `ValueError` that says which there are, if not."""
+    if name not in LABELLERS:
+        raise ValueError(f"no labeller called {name!r}. {nearest(name, LABELLERS)}")
+    return name
 
 
 # ---------------------------------------------------------------- oracle

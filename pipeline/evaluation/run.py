@@ -7,7 +7,6 @@ Models that are read under the same prefix (a condition's tag) are scored togeth
 from __future__ import annotations
 
 import contextlib
-import difflib
 import hashlib
 import io
 import logging
@@ -20,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.config import CONFIGS
-from pipeline.errors import UserError
+from pipeline.errors import UserError, nearest
 from pipeline.evaluation import items
 from pipeline.files import part_file
 
@@ -44,6 +43,7 @@ def evaluate_seed(
     seed: int,
     metadata: dict[str, Any] | None = None,
     precision: str = "fp32",
+    tasks_folder: Path = CONFIGS / "tasks",
 ) -> pd.DataFrame:
     """Write `out/scores.parquet` and, given held-out documents, `out/bits_per_byte.parquet`; return the scores.
 
@@ -64,11 +64,11 @@ def evaluate_seed(
         runs = list(dict.fromkeys(run for run, _ in members))
         model = EnsembleLM([model_folders[run] for run in runs], precision=precision, batch_tokens=batch_tokens)
         _check_tags(model, text[0], model_folders[runs[0]])
-        samples = run_tasks(model, tasks, {**files, **(metadata or {}), "prefix": text[0]})
+        samples = run_tasks(model, tasks, {**files, **(metadata or {}), "prefix": text[0]}, tasks_folder)
         for run, prefix in members:
             rows += _rows(model, runs.index(run), {"study": study, "condition": run[0], "axis": run[1], "seed": seed}, prefix, samples)
         if heldout_file and not text[0]:
-            bits += _bits(model, runs, study, seed, heldout_file)
+            bits += _bits(model, runs, study, seed, heldout_file, tasks_folder)
         count = sum(2 * len(of_task) for of_task in samples.values())
         print(
             f"seed {seed}, prefix {text[0] or 'none'}: {len(runs)} models x {count:,} options, {time.perf_counter() - started:.1f} s",
@@ -81,7 +81,9 @@ def evaluate_seed(
     return table
 
 
-def run_tasks(model: EnsembleLM, tasks: tuple[str, ...], metadata: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+def run_tasks(
+    model: EnsembleLM, tasks: tuple[str, ...], metadata: dict[str, Any], folder: Path = CONFIGS / "tasks"
+) -> dict[str, list[dict[str, Any]]]:
     """lm-eval's samples by task, of `model`'s chosen member; the scores of all members stay in `model.results`."""
     from lm_eval.evaluator import evaluate
     from lm_eval.tasks import TaskManager
@@ -89,12 +91,10 @@ def run_tasks(model: EnsembleLM, tasks: tuple[str, ...], metadata: dict[str, Any
     for name in ("lm_eval", "lm-eval"):
         logging.getLogger(name).setLevel(logging.ERROR)
     # our own folder only: the default scan reads some 14,000 files
-    manager = TaskManager(include_defaults=False, include_path=str(CONFIGS / "tasks"), metadata=metadata)
+    manager = TaskManager(include_defaults=False, include_path=str(folder), metadata=metadata)
     for task in tasks:
         if task not in manager.all_tasks:
-            near = difflib.get_close_matches(task, manager.all_tasks, 1)
-            hint = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(manager.all_tasks)}."
-            raise UserError(f"no task called {task!r}", file=CONFIGS / "tasks", key="lm_eval.tasks", fix=hint)
+            raise UserError(f"no task called {task!r}", file=folder, key="lm_eval.tasks", fix=nearest(task, manager.all_tasks))
     try:
         with contextlib.redirect_stderr(io.StringIO()):  # a progress bar per task
             results: Any = evaluate(model, manager.load(list(tasks)), bootstrap_iters=0, log_samples=True)
@@ -150,9 +150,9 @@ def _rows(model: EnsembleLM, member: int, run: dict[str, Any], prefix: str, samp
     return tables
 
 
-def _bits(model: EnsembleLM, runs: list[Run], study: str, seed: int, heldout_file: Path) -> list[pd.DataFrame]:
+def _bits(model: EnsembleLM, runs: list[Run], study: str, seed: int, heldout_file: Path, tasks_folder: Path) -> list[pd.DataFrame]:
     """Bits per byte per source of each member, read without a prefix."""
-    (samples,) = run_tasks(model, (ROLLING_TASK,), {"heldout": str(heldout_file)}).values()
+    (samples,) = run_tasks(model, (ROLLING_TASK,), {"heldout": str(heldout_file)}, tasks_folder).values()
     scores, columns = model.results["loglikelihood_rolling"], model.columns["loglikelihood_rolling"]
     index = np.array([columns[ROLLING_TASK, sample["doc_id"], 0] for sample in samples])
     docs = [sample["doc"] for sample in samples]

@@ -7,6 +7,7 @@ import inspect
 from pathlib import Path
 from types import ModuleType
 
+from pipeline.config import CONFIGS
 from pipeline.errors import UserError
 
 FOLDER = Path(__file__).resolve().parent
@@ -39,21 +40,25 @@ def captions() -> dict[str, str]:
     return {name: " ".join(inspect.cleandoc(load(name).__doc__ or name).split("\n\n")[0].split()) for name in modules()}
 
 
-def draw_all(run_root: Path, only: list[str] | None = None) -> list[str]:
+def draw_all(run_root: Path, only: list[str] | None = None, configs: Path = CONFIGS) -> list[str]:
     """Draw every figure and table (or `only` some) of the results in `run_root`; returns the names of those drawn.
 
+    Modules show the main study; the ones that another study lists are drawn of it as well, as `<module>_<study>`.
     What has nothing to show is left out with one line, and outputs of an earlier run are removed.
     """
     from pipeline.analysis.results import load_results
 
-    results, drawn = load_results(run_root), []
-    for name in only or modules():
-        module, folder = load(name), run_root / kind(name)
+    results, drawn = load_results(run_root, configs), []
+    wanted = {name: (name, results) for name in only or modules()}
+    for study in [] if only else results.studies[1:]:
+        wanted |= {f"{name}_{study}": (name, results.of_study(study)) for name in results.study(study)["figures"]}
+    for name, (module, shown) in wanted.items():
+        folder = run_root / kind(name)
         folder.mkdir(parents=True, exist_ok=True)
         for suffix in SUFFIXES[kind(name)]:
             (folder / f"{name}{suffix}").unlink(missing_ok=True)
         try:
-            module.draw(results, folder / name)
+            load(module).draw(shown, folder / name)
             drawn.append(name)
         except NothingToShow as why:
             print(f"{name}: left out, {why}")

@@ -18,7 +18,7 @@ SIGNS = {"positive": "> 0", "negative": "< 0", "ordering": "ordered"}
 def draw(results: Results, out: Path) -> None:
     """One row per claim."""
     rows = []
-    for finding in judge_all(results, load_claims()):
+    for finding in judge_all(results, load_claims(conditions=results.conditions.values())):
         claim, shown = finding.claim, finding.shown
         expected = SIGNS.get(claim.expected) or f"within ±{claim.within:g}"
         numbers = [number(shown.t.estimate), interval_text(shown.t)] if shown else ["–", "–"]

@@ -7,7 +7,8 @@ Item j of a split has the same setting, family, situation and acts for every per
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pipeline.config import WorldCorpus
 from pipeline.corpus.document import ITEM_COLUMNS
@@ -33,7 +34,8 @@ SPLITS: dict[str, tuple[tuple[Setting, ...], tuple[Family, ...]]] = {
 KIND_SPLITS = ("matched", "heldout_both")  # nothing is held out from what is said of kinds: two are enough to compare with AI's
 
 
-class Scenario(NamedTuple):
+@dataclass(frozen=True)
+class Scenario:
     """A dilemma before it is known who is in it."""
 
     setting: Setting

@@ -1,0 +1,104 @@
+"""`check` finds every mistake of a folder, names file, key and way out, and imports nothing heavy."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.check import check
+from pipeline.config import CONFIGS, ROOT
+
+MISTAKES = [  # file, text, what takes its place, what is said of it
+    ("conditions/raw.yaml", "label:", "lable:", "raw.yaml: lable: unknown key. Did you mean 'label'?"),
+    ("conditions/filtered.yaml", "drop:", "dorp:", "filtered.yaml: operations.0: no operation called 'dorp'. Did you mean 'drop'?"),
+    ("conditions/filtered.yaml", "natural]", "naturel]", "filtered.yaml: presets: no preset called 'naturel'. Did you mean 'natural'?"),
+    ("conditions/filtered_negative.yaml", "where:", "were:", "filtered_negative.yaml: operations.0.drop.were: unknown key"),
+    ("conditions/upweighted.yaml", "by: fresh", "by: frish", "operations.0.upweight.by: Input should be 'fresh' or"),
+    ("conditions/upweighted.yaml", "#009e73", "#0072B2", "upweighted.yaml: colour: #0072B2 is the colour of 'filtered'"),
+    ("conditions/tagged.yaml", 'special_tokens: ["<|aligned|>", ', "special_tokens: [", "operations: <|aligned|> is not among"),
+    ("studies/main.yaml", "fig2_curves", "fig2_curve", "main.yaml: figures: no figure called 'fig2_curve'. Did you mean 'fig2_curves'?"),
+    ("models/tiny.yaml", "matrices: muon", "matrices: moon", "tiny.yaml: optimizer.matrices: Input should be"),
+    ("presets/quick.yaml", "train_steps", "train_step", "quick.yaml: tokens.train_step: unknown key. Did you mean 'train_steps'?"),
+    ("presets/paper.yaml", "trainer: tiny", "trainer: tiny\nlabeller: orcale", "no labeller called 'orcale'. Did you mean"),
+    ("presets/natural.yaml", "words: 3500000", "words: many", "natural.yaml: corpus.sources.words: Input should be a valid integer"),
+    ("tasks/sfm_blimp.yaml", "data.blimp", "data.blinp", "no function 'blinp' in data.py. Did you mean 'blimp'?"),
+    ("tasks/sfm_dilemma.yaml", "include: _choice", "include: _choices", "sfm_dilemma.yaml: include: no file called '_choices'."),
+    ("tasks/sfm_stereotypes.yaml", "dataset_kwargs: {task:", "dataset_kwargs: {taks:", "dataset_kwargs.task: is missing. Did you mean"),
+    ("tasks/sfm_unconditional.yaml", "dataset_kwargs", "datset_kwargs", "datset_kwargs: unknown key. Did you mean"),
+]  # fmt: skip
+
+
+@pytest.fixture
+def configs(tmp_path: Path) -> Path:
+    shutil.copytree(CONFIGS, tmp_path / "configs", ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path / "configs"
+
+
+def test_what_comes_with_the_package_is_right() -> None:
+    done = check()
+    assert list(map(str, done.mistakes)) == []
+    assert done.counts["conditions"] == len(list((CONFIGS / "conditions").glob("*.yaml")))
+    assert done.counts["claims"] > 20
+
+
+def test_all_mistakes_are_found_at_once(configs: Path) -> None:
+    for file, old, new, _ in MISTAKES:
+        text = (configs / file).read_text()
+        assert old in text, (file, old)
+        (configs / file).write_text(text.replace(old, new, 1))
+    (configs / "conditions" / "Odd-Name.yaml").write_text((CONFIGS / "conditions" / "raw.yaml").read_text().replace("#4d4d4d", "#010203"))
+    (configs / "studies" / "dose.yml").write_text("title: x")
+    (configs / "presets" / "broken.yaml").write_text("seeds: [1, 2")
+    found = [str(mistake) for mistake in check(configs).mistakes]
+    assert not [mistake for mistake in found if "\n" in mistake]
+    wanted = [message for *_, message in MISTAKES]
+    wanted += ["Odd-Name.yaml: a name is made of a-z", "dose.yml: is overlooked. Call it dose.yaml.", "broken.yaml:1: not YAML"]
+    for message in wanted:
+        assert sum(message in mistake for mistake in found) == 1, (message, found)
+
+
+def test_claims_name_arms_studies_and_figures_that_exist(configs: Path, tmp_path: Path) -> None:
+    text = (ROOT / "paper" / "claims.yaml").read_text()
+    for old, new in (("figure: fig1_gap", "figure: fig1_gab"), ("of: raw, minus: filtered,", "of: raw, minus: filterd,"),
+                     ("minus: tagged/none", "minus: tagged/nothing"), ("expected: negative", "expected: less"),
+                     ("id: misaligned_above_raw", "id: raw_above_filtered")):  # fmt: skip
+        assert old in text
+        text = text.replace(old, new, 1)
+    (tmp_path / "claims.yaml").write_text(text)
+    found = " ".join(str(mistake) for mistake in check(configs, tmp_path / "claims.yaml").mistakes)
+    for message in (
+        "claims.0.figure: no module pipeline/figures/fig1_gab.py. Did you mean 'fig1_gap'?",
+        "claims.0.contrast: no condition called 'filterd'. Did you mean 'filtered'?",
+        "claims.1.id: id 'raw_above_filtered' is taken",
+        "claims.3.expected: Input should be 'positive', 'negative'",
+    ):
+        assert message in found
+
+
+def test_a_condition_that_no_preset_runs(configs: Path) -> None:
+    for name, presets in (("filtered", "[]"), ("tagged", "[quick]")):
+        path = configs / "conditions" / f"{name}.yaml"
+        path.write_text(path.read_text().replace("presets: [smoke, quick, paper, natural]", f"presets: {presets}"))
+    quick = configs / "presets" / "quick.yaml"
+    quick.write_text(quick.read_text() + "conditions: [raw, upweighted, misaligned_upweighted, nonce_tagged]\n")
+    found = [str(mistake).split("conditions/")[1] for mistake in check(configs).mistakes]
+    assert found == [
+        "filtered.yaml: presets: no preset runs it. Name one: natural, paper, quick, smoke.",
+        "tagged.yaml: presets: the preset 'quick' lists its conditions itself. Add this one there, or leave the preset out here.",
+    ]
+
+
+def test_the_command_exits_with_2_and_imports_neither_torch_nor_datasets(configs: Path) -> None:
+    raw = configs / "conditions" / "raw.yaml"
+    raw.write_text(raw.read_text().replace("label:", "lable:"))
+    script = f"import sys; sys.argv = ['pipeline', '--configs', {str(configs)!r}, 'check']\n"
+    script += "from pipeline.__main__ import cli\ntry:\n    cli()\nfinally:\n"
+    script += "    assert not {'torch', 'transformers', 'datasets'} & set(sys.modules)\n"
+    result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 2
+    assert len(result.stderr.strip().splitlines()) == 2
+    assert "Mistakes: 2" in result.stdout
