@@ -153,15 +153,27 @@ def summary(preset: Preset) -> None:
 
 
 @app.command()
-def keep(preset: Preset) -> None:
-    """Copy a finished preset's results to paper/results, with environment and checksums."""
+def keep(
+    preset: Preset,
+    recompute: Annotated[bool, typer.Option(help="Only bring what is kept up to date with this checkout's claims and statistics.")] = False,
+) -> None:
+    """Copy a finished preset's results to paper/results, with environment and checksums, and show them in the README."""
+    from tempfile import TemporaryDirectory
+
     from pipeline.config import ROOT
     from pipeline.keep import keep as keep_results
-    from pipeline.keep import show_in_readme
+    from pipeline.readme import show_in_readme
 
-    target = keep_results(_plan(preset), ROOT / "paper" / "results")
-    show_in_readme(ROOT / "README.md", target)
-    print(f"kept: {target}")
+    results = ROOT / "paper" / "results"
+    if recompute:
+        from pipeline.review.recompute import refresh
+
+        with TemporaryDirectory() as work:
+            refresh(results / preset, Path(work))
+    else:
+        keep_results(_plan(preset), results)
+    show_in_readme(ROOT / "README.md", results)
+    print(f"kept: {results / preset}")
 
 
 @app.command()
@@ -183,6 +195,34 @@ def benchmark(
         report.evaluation(_plan(evaluation), out, rounds, as_json)
     else:
         report.training(tuple(shape or ()), nanogpt, only, rounds, out, as_json)
+
+
+REVIEW = "For a reviewer (no torch needed: ./run_all.sh verify sets up what these need)"
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command(rich_help_panel=REVIEW)
+def verify(
+    presets: Annotated[list[str] | None, typer.Argument(metavar="[PRESET]...", help="Kept presets. Default: all.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Recompute every number, table, figure and claim of the paper from the kept per-item scores, and check checksums."""
+    from pipeline.review.verify import verify as check
+
+    checks = check(presets or ())
+    if as_json:
+        _print_json({"agrees": all(c.agrees for c in checks), "presets": [c.record() for c in checks]})
+    else:
+        from pipeline.review.screen import show
+
+        show(checks)
+    raise SystemExit(0 if all(c.agrees for c in checks) else 1)
+
+
+def _print_json(content: Any) -> None:
+    import json
+
+    print(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False))
 
 
 def cli() -> None:

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from pipeline.analysis.claims import CLAIMS, FAILED, NOT_RUN, REPRODUCED, WEAKER, contrast_rows, judge_all, load_claims, record
 from pipeline.analysis.results import load_results
-from pipeline.analysis.values import collect, number, tex, write_text
+from pipeline.analysis.values import as_json, collect, number, tex, write_text
 from pipeline.errors import UserError
 
 SHOWN = ("Arm", "AI", "Human", "Gap", "95 % interval", "Knowl.")  # what fits 80 characters; the rest is in tables/
@@ -25,7 +25,7 @@ def analyse(run_root: Path, claims: Path = CLAIMS) -> None:
     results = load_results(run_root)
     findings = judge_all(results, load_claims(claims))
     values = collect(results, findings)
-    write_text(run_root / "values.json", json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(run_root / "values.json", as_json(values))
     write_text(run_root / "values.tex", tex(values))
     write_text(run_root / "claims.json", json.dumps([record(f) for f in findings], indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     write_text(run_root / "contrasts.csv", pd.DataFrame(contrast_rows(findings)).to_csv(index=False))
