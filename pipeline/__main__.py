@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.config import CONFIGS
+from pipeline.config import CONFIGS, ROOT
 from pipeline.errors import UserError
 from pipeline.plan import Plan, make_plan
 
@@ -160,7 +160,6 @@ def keep(
     """Copy a finished preset's results to paper/results, with environment and checksums, and show them in the README."""
     from tempfile import TemporaryDirectory
 
-    from pipeline.config import ROOT
     from pipeline.keep import keep as keep_results
     from pipeline.readme import show_in_readme
 
@@ -217,6 +216,50 @@ def verify(
 
         show(checks)
     raise SystemExit(0 if all(c.agrees for c in checks) else 1)
+
+
+@app.command(rich_help_panel=REVIEW)
+def compare(
+    mine: Annotated[Path, typer.Argument(help="Folder of a finished preset, e.g. runs/quick.")],
+    reference: Annotated[Path, typer.Argument(help="Another, e.g. paper/results/quick.")],
+    every: Annotated[bool, typer.Option("--all", help="Show every measure of every cell.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compare a rerun with the reference, per claim and per cell: same, same direction or different, and why it may differ."""
+    from pipeline.review.compare import compare as compare_results
+    from pipeline.review.compare_screen import show
+
+    found = compare_results(mine, reference)
+    if as_json:
+        _print_json(found.record())
+    else:
+        show(found, every)
+    raise SystemExit(0 if found.agrees else 1)
+
+
+@app.command(rich_help_panel=REVIEW)
+def why(
+    name: Annotated[str, typer.Argument(help="A figure or table (fig1_gap, fig1, tab1), a claim's id, or a name of values.json.")],
+    results: Annotated[Path, typer.Option(help="Folder of results, e.g. runs/quick.")] = ROOT / "paper" / "results" / "quick",
+    as_json: AsJson = False,
+) -> None:
+    """Show where a figure or number comes from: statistics, items, runs, configuration, with files and lines of code."""
+    from pipeline.review.why import why as chain_of
+    from pipeline.review.why_screen import show
+
+    chain = chain_of(name, results)
+    if as_json:
+        _print_json(chain.record())
+    else:
+        show(chain)
+
+
+@app.command(rich_help_panel=REVIEW)
+def release(out: Annotated[Path, typer.Option(help="Where the archive goes.")] = Path("runs/release")) -> None:
+    """Verify, then make the archive for a DOI: code, kept results, papers, checksums and a manifest."""
+    from pipeline.review.release import release as make
+
+    print(f"released: {make(out)}")
 
 
 def _print_json(content: Any) -> None:

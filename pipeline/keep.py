@@ -60,10 +60,16 @@ def keep(plan: Plan, results: Path) -> Path:
         place = target / source.relative_to(plan.root)
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, place)
-    with part_file(target / "environment.json") as part:
-        part.write_text(json.dumps(environment(), indent=1) + "\n")
+    if not (target / "environment.json").is_file():  # of a run that did not record its own
+        write_environment(target)
     seal(target)
     return target
+
+
+def write_environment(folder: Path) -> None:
+    """Record this machine and its packages beside results."""
+    with part_file(folder / "environment.json") as part:
+        part.write_text(json.dumps(environment(), indent=1) + "\n")
 
 
 def environment() -> dict[str, object]:

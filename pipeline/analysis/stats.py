@@ -105,6 +105,36 @@ def two_way(strata: Sequence[tuple[float, ArrayLike]], level: float = 0.95) -> I
     return _interval(estimate, math.sqrt(variance), df, n, level)
 
 
+def welch(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> Interval:
+    """Interval of mean(a) - mean(b) for independent samples [A] and [B] of two or more each (Welch 1947); `n` is the smaller.
+
+    >>> welch([0.1, 0.2, 0.3], [0.1, 0.2, 0.3]).estimate
+    0.0
+    """
+    x, y = np.asarray(a, float), np.asarray(b, float)
+    if min(len(x), len(y)) < 2:
+        raise ValueError("two or more values in each sample")
+    v, w = x.var(ddof=1) / len(x), y.var(ddof=1) / len(y)
+    df = float((v + w) ** 2 / (v**2 / (len(x) - 1) + w**2 / (len(y) - 1))) if v + w > 0 else float(len(x) + len(y) - 2)
+    return _interval(float(x.mean() - y.mean()), float(np.sqrt(v + w)), df, min(len(x), len(y)), level)
+
+
+def over_items(strata: Sequence[tuple[float, ArrayLike]], level: float = 0.95) -> Interval:
+    """Interval of a weighted sum of stratum means for new items, the models being given; `strata`: (weight, values [I_g]).
+
+    >>> over_items([(1.0, [0.1, 0.2, 0.3])]).estimate
+    0.2
+    """
+    values = [(weight, np.asarray(y, float)) for weight, y in strata]
+    estimate = float(sum(weight * y.mean() for weight, y in values))
+    if any(len(y) < 2 for _, y in values):
+        return _interval(estimate, NAN, NAN, 1, level)
+    parts = [(weight**2 * float(y.var(ddof=1)) / len(y), len(y)) for weight, y in values]
+    variance, squares = sum(v for v, _ in parts), sum(v**2 / (n - 1) for v, n in parts)
+    df = variance**2 / squares if squares > 0 else float(min(n for _, n in parts) - 1)
+    return _interval(estimate, math.sqrt(variance), df, min(n for _, n in parts), level)
+
+
 def group_columns(values: NDArray[np.float64], groups: ArrayLike) -> NDArray[np.float64]:
     """Means [S, G] of the columns of `values` [S, I] by group: turns items into families for `two_way`."""
     names, which = np.unique(np.asarray(groups), return_inverse=True)

@@ -9,6 +9,7 @@ against what they are written from, paper/paper.pdf against the paper that the s
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 import time
 from collections.abc import Sequence
@@ -54,18 +55,18 @@ def kept_presets(results: Path = RESULTS) -> list[str]:
     return sorted(path.name for path in results.iterdir() if path.is_dir()) if results.is_dir() else []
 
 
-def verify(presets: Sequence[str] = (), results: Path = RESULTS, root: Path = ROOT) -> list[Check]:
-    """Check the kept results of `presets` (default: of all)."""
+def verify(presets: Sequence[str] = (), results: Path = RESULTS, root: Path = ROOT, papers: Path | None = None) -> list[Check]:
+    """Check the kept results of `presets` (default: of all); the papers built on the way go to `papers`."""
     there = kept_presets(results)
     for wanted in presets:
         if wanted not in there:
             raise UserError(f"no kept results of {wanted!r}", file=results, fix=f"There are: {', '.join(there) or 'none'}.")
     if not there:
         raise UserError("no kept results", file=results, fix="Run a preset, then `python -m pipeline keep PRESET`.")
-    return [_verify(results / name, root) for name in presets or there]
+    return [_verify(results / name, root, papers) for name in presets or there]
 
 
-def _verify(folder: Path, root: Path) -> Check:
+def _verify(folder: Path, root: Path, papers: Path | None) -> Check:
     from pipeline.review.recompute import recompute
 
     start, check = time.monotonic(), Check(folder.name)
@@ -81,6 +82,8 @@ def _verify(folder: Path, root: Path) -> Check:
             _derived(folder, target, root, check)
             _paper(root / "paper" / "paper.pdf", target, root, check)
             _readme(root / "README.md", folder, root, check)
+            if papers is not None:
+                shutil.copyfile(target / "paper.pdf", papers / f"{folder.name}.pdf")
         _claims(folder, target, check)
     check.seconds = round(time.monotonic() - start, 1)
     return check
