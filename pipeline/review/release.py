@@ -92,12 +92,16 @@ def zenodo(citation: dict[str, Any]) -> dict[str, Any]:
 
 def _archive(path: Path, folder: str, files: dict[str, bytes], executable: set[str], when: int) -> None:
     """A gzipped tar in which nothing depends on the machine: sorted, one owner, the commit's time."""
-    with part_file(path) as part, part.open("wb") as raw, gzip.GzipFile("", "wb", mtime=0, fileobj=raw) as packed:
-        with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar:
-            for name, data in sorted(files.items()):
-                entry = tarfile.TarInfo(f"{folder}/{name}")
-                entry.size, entry.mtime, entry.mode = len(data), when, 0o755 if name in executable else 0o644
-                tar.addfile(entry, io.BytesIO(data))
+    with (
+        part_file(path) as part,
+        part.open("wb") as raw,
+        gzip.GzipFile("", "wb", mtime=0, fileobj=raw) as packed,
+        tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar,
+    ):
+        for name, data in sorted(files.items()):
+            entry = tarfile.TarInfo(f"{folder}/{name}")
+            entry.size, entry.mtime, entry.mode = len(data), when, 0o755 if name in executable else 0o644
+            tar.addfile(entry, io.BytesIO(data))
 
 
 def release(out: Path, root: Path = ROOT) -> Path:

@@ -7,11 +7,14 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
+from pipeline.analysis import results as results_module
+from pipeline.analysis import values
+from pipeline.analysis.results import Results
 from pipeline.config import ROOT
 
 
@@ -78,14 +81,27 @@ class Watched:
     rows: set[int] = field(default_factory=set)  # index of items
     terms: dict[str, None] = field(default_factory=dict)  # task and persona (and group), in order
     pools: dict[str, None] = field(default_factory=dict)
+    reads: dict[Path, None] = field(default_factory=dict)  # files of the results
 
 
-def watch(call: Callable[[], Any]) -> Watched:
-    """Run `call` and note which functions of the analysis it went through and which items it averaged."""
-    from pipeline.analysis import results
+def _noting(results: Results, seen: Watched) -> Results:
+    """A copy of `results` that notes which of its files is looked into."""
+    files = {"items": "items.parquet", "runs": "runs.parquet", "metrics": "metrics.parquet", "config": "config.yaml"}
 
+    class Noting(Results):
+        def __getattribute__(self, name: str) -> Any:
+            if name in files:
+                seen.reads[results.root / files[name]] = None
+            return super().__getattribute__(name)
+
+    return Noting(**{entry.name: getattr(results, entry.name) for entry in fields(results)})
+
+
+def watch(call: Callable[[Results], Any], results: Results) -> Watched:
+    """Run `call` on `results` and note which functions of the analysis it went through, which files and which items it used."""
     analysis, seen, codes = str(ROOT / "pipeline" / "analysis"), Watched(), set[CodeType]()
-    term = results._term.__code__
+    formatting = values.__file__
+    term, noting = results_module._term.__code__, _noting(results, seen)
 
     def profile(frame: FrameType, event: str, value: Any) -> None:
         code = frame.f_code
@@ -94,14 +110,16 @@ def watch(call: Callable[[], Any]) -> Watched:
             seen.rows.update(value.index)
             seen.terms[" ".join(part for part in (asked.task, asked.persona, asked.group) if part)] = None
             seen.pools[pool if isinstance(pool, str) else ", ".join(pool)] = None
-        if event == "call" and code not in codes and code.co_filename.startswith(analysis):
+        if event == "call" and code.co_name in ("read_text", "read_bytes") and isinstance(path := frame.f_locals.get("self"), Path):
+            seen.reads |= {path: None} if path.is_relative_to(results.root) else {}
+        if event == "call" and code not in codes and code.co_filename.startswith(analysis) and code.co_filename != formatting:
             codes.add(code)
             if not code.co_name.startswith(("_", "<")):
                 seen.functions += _public(code, frame)
 
     sys.setprofile(profile)
     try:
-        call()
+        call(noting)
     finally:
         sys.setprofile(None)
     return seen

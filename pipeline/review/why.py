@@ -55,6 +55,7 @@ class Chain:
     shown: list[str] = field(default_factory=list)  # files that hold or show it, lines of the paper
     numbers: dict[str, str] = field(default_factory=dict)
     statistics: list[Code] = field(default_factory=list)
+    reads: list[str] = field(default_factory=list)  # files of results
     items_file: str = ""
     items: int = 0
     items_in_all: int = 0
@@ -98,7 +99,7 @@ def _figure(results: Results, name: str) -> Chain:
     chain = Chain(name, registry.kind(name).rstrip("s"), registry.captions()[name], files)
     chain.shown += lines_with(PAPER, [rf'\b(fig|tab|shown)\("{name}"', rf"@{name}\b"])
     with tempfile.TemporaryDirectory() as out:
-        seen = watch(lambda: module.draw(results, Path(out) / name))
+        seen = watch(lambda watched: module.draw(watched, Path(out) / name), results)
     chain.statistics = [code_of(module.draw)]
     return _back(chain, results, seen)
 
@@ -106,7 +107,7 @@ def _figure(results: Results, name: str) -> Chain:
 def _claim(results: Results, claim: Claim) -> Chain:
     findings: list[Any] = []
     # alone, so that only its own items are watched; the correction for several contrasts needs its family
-    seen = watch(lambda: findings.extend(judge_all(results, [claim])))
+    seen = watch(lambda watched: findings.extend(judge_all(watched, [claim])), results)
     family = [other for other in load_claims() if claim.family and other.family == claim.family]
     finding = next(f for f in judge_all(results, family or [claim]) if f.claim.id == claim.id)
     row = record(finding)
@@ -131,14 +132,14 @@ def _value(results: Results, name: str, entry: dict[str, Any], claims: dict[str,
         chain = _claim(results, claims[name.split(".")[1]])
         chain.name, chain.kind = name, "value of a claim"
     else:
-        chain = Chain(name, "value", entry["source"])
+        chain = Chain(name, "value", f"from {entry['source']}")
         measured = _measured(results, name)
         if measured:
             cell, measure, pool = measured
             by_seed = per_seed(results, cell, measure, pool)
             assert by_seed is not None
             chain.numbers["per seed"] = _seeds(by_seed)
-            _back(chain, results, watch(lambda: paired_t(per_seed(results, cell, measure, pool).to_numpy())))
+            _back(chain, results, watch(lambda watched: paired_t(per_seed(watched, cell, measure, pool).to_numpy()), results))
         else:
             study, _, rest = name.partition(".")
             conditions = {rest.split(".")[0]} if ".run." in name else None
@@ -216,6 +217,7 @@ def _used(name: str) -> list[str]:
 def _back(chain: Chain, results: Results, seen: Watched) -> Chain:
     """Everything behind what was watched."""
     chain.statistics += seen.functions
+    chain.reads = [place(path) for path in seen.reads]
     chain.items_file, chain.items_in_all = place(results.root / "items.parquet"), len(results.items)
     rows = results.items.loc[sorted(seen.rows)]
     chain.items = len(rows)

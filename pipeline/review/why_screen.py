@@ -35,7 +35,8 @@ def _short(values: list[str]) -> str:
 def _runs(tree: Tree, chain: Chain) -> None:
     """Arms, with device and commit said once where all share them."""
     shared = {(arm.device, arm.commit) for arm in chain.arms}
-    said = "  {} arms, device {}, commit {}".format(len(chain.arms), *next(iter(shared))) if len(shared) == 1 else ""
+    device, commit = next(iter(shared))
+    said = f"  {len(chain.arms)} arm{'s' * (len(chain.arms) > 1)}, device {device}, commit {commit}" if len(shared) == 1 else ""
     branch = tree.add(Text.assemble(("← runs", "bold"), said))
     width = max(len(arm.runs) for arm in chain.arms)
     for arm in chain.arms:
@@ -57,6 +58,8 @@ def show(chain: Chain, console: Console | None = None) -> None:
             branch.add(Text(line, style="cyan"))
     if chain.statistics:
         _codes(tree.add(Text("← statistics", style="bold")), chain.statistics)
+    if chain.reads:
+        tree.add(Text.assemble(("← files of results", "bold"), "  ", _short(chain.reads)))
     if chain.items:
         said = f"  {chain.items:,} of the {chain.items_in_all:,} scores in {chain.items_file}"
         branch = tree.add(Text.assemble(("← items", "bold"), said))
