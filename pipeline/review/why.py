@@ -24,7 +24,7 @@ import pandas as pd
 from pipeline.analysis import values as values_module
 from pipeline.analysis.claims import CLAIMS, Claim, judge_all, load_claims, record
 from pipeline.analysis.results import LEFT_OUT, MEASURES, POOLS, Cell, Results, load_results, per_seed
-from pipeline.analysis.stats import paired_t
+from pipeline.analysis.stats import Interval, paired_t
 from pipeline.config import CONFIGS, ROOT
 from pipeline.errors import UserError
 from pipeline.figures import registry
@@ -135,11 +135,10 @@ def _value(results: Results, name: str, entry: dict[str, Any], claims: dict[str,
         chain = Chain(name, "value", f"from {entry['source']}")
         measured = _measured(results, name)
         if measured:
-            cell, measure, pool = measured
-            by_seed = per_seed(results, cell, measure, pool)
+            by_seed = per_seed(results, *measured)
             assert by_seed is not None
             chain.numbers["per seed"] = _seeds(by_seed)
-            _back(chain, results, watch(lambda watched: paired_t(per_seed(watched, cell, measure, pool).to_numpy()), results))
+            _back(chain, results, watch(lambda watched: _interval(watched, *measured), results))
         else:
             study, _, rest = name.partition(".")
             conditions = {rest.split(".")[0]} if ".run." in name else None
@@ -153,6 +152,11 @@ def _value(results: Results, name: str, entry: dict[str, Any], claims: dict[str,
     maker = _maker(results, name)
     chain.statistics = ([maker] if maker else []) + chain.statistics
     return chain
+
+
+def _interval(results: Results, cell: Cell, measure: str, pool: str) -> Interval | None:
+    by_seed = per_seed(results, cell, measure, pool)
+    return None if by_seed is None else paired_t(by_seed.to_numpy())
 
 
 def _measured(results: Results, name: str) -> tuple[Cell, str, str] | None:
@@ -177,14 +181,10 @@ def _maker(results: Results, name: str) -> Code | None:
     findings = judge_all(results, load_claims()) if needs_claims else []
 
     def profile(frame: FrameType, event: str, value: Any) -> None:
-        if (
-            event == "return"
-            and not found
-            and frame.f_code.co_filename == values_module.__file__
-            and isinstance(value, dict)
-            and name in value
-        ):
-            function = getattr(values_module, frame.f_code.co_name)
+        if event != "return" or found or frame.f_code.co_filename != values_module.__file__:
+            return
+        function = getattr(values_module, frame.f_code.co_name, None)  # None: a comprehension
+        if function is not None and isinstance(value, dict) and name in value:
             found.append(code_of(function))
 
     sys.setprofile(profile)
