@@ -11,10 +11,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special, stats
 
 NAN = float("nan")
 
@@ -48,11 +49,17 @@ def _note(n: int) -> str:
     return "two seeds: the interval is valid but hardly informative" if n == 2 else ""
 
 
+@lru_cache(maxsize=4096)
+def _quantile(level: float, df: float) -> float:
+    """Half-width of a t interval in standard errors; thousands of intervals share a few degrees of freedom."""
+    return float(stats.t.ppf(0.5 + level / 2, df))
+
+
 def _interval(estimate: float, se: float, df: float, n: int, level: float) -> Interval:
     if n < 2 or not math.isfinite(se):
         return Interval(estimate, NAN, NAN, NAN, NAN, NAN, n, _note(n))
-    half = float(stats.t.ppf(0.5 + level / 2, df)) * se
-    p = float(2 * stats.t.sf(abs(estimate) / se, df)) if se > 0 else float(estimate == 0)
+    half = _quantile(level, df) * se
+    p = float(2 * special.stdtr(df, -abs(estimate) / se)) if se > 0 else float(estimate == 0)
     return Interval(estimate, estimate - half, estimate + half, p, se, df, n, _note(n))
 
 

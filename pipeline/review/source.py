@@ -78,7 +78,7 @@ class Watched:
     """What ran: public functions of `pipeline/analysis` in the order of their first calls, and the items that were averaged."""
 
     functions: list[Code] = field(default_factory=list)
-    rows: set[int] = field(default_factory=set)  # index of items
+    rows: set[int] = field(default_factory=set)  # places of items
     terms: dict[str, None] = field(default_factory=dict)  # task and persona (and group), in order
     pools: dict[str, None] = field(default_factory=dict)
     reads: dict[Path, None] = field(default_factory=dict)  # files of the results
@@ -107,7 +107,7 @@ def watch(call: Callable[[Results], Any], results: Results) -> Watched:
         code = frame.f_code
         if code is term and event == "return" and value is not None:
             asked, pool = frame.f_locals["term"], frame.f_locals["pool"]
-            seen.rows.update(value.index)
+            seen.rows.update(value.tolist())
             seen.terms[" ".join(part for part in (asked.task, asked.persona, asked.group) if part)] = None
             seen.pools[pool if isinstance(pool, str) else ", ".join(pool)] = None
         if event == "call" and code.co_name in ("read_text", "read_bytes") and isinstance(path := frame.f_locals.get("self"), Path):

@@ -219,7 +219,7 @@ def _back(chain: Chain, results: Results, seen: Watched) -> Chain:
     chain.statistics += seen.functions
     chain.reads = [place(path) for path in seen.reads]
     chain.items_file, chain.items_in_all = place(results.root / "items.parquet"), len(results.items)
-    rows = results.items.loc[sorted(seen.rows)]
+    rows = results.items.iloc[sorted(seen.rows)]
     chain.items = len(rows)
     chain.items_of = {"averages of": list(seen.terms), "pools of splits": list(seen.pools)}
     for column in ("task", "persona", "split", "prefix", "seed"):
