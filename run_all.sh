@@ -6,8 +6,8 @@
 #   --data F folder of local data, for presets that read some (natural)
 #   others   go to the workflow engine: -n shows what would be done
 #
-# Environment: PYTHON (interpreter, 3.10-3.13), VENV (default .venv; verify: .venv-verify), TORCH_INDEX (address of an index of CPU wheels of torch,
-# for a machine without an NVIDIA GPU whose default index has CUDA builds only; `default` takes whatever the default index has).
+# Environment: PYTHON (interpreter, 3.10-3.13), VENV (default .venv; verify: .venv-verify), TORCH_INDEX (address of an index of CPU
+# wheels of torch, for a machine without an NVIDIA GPU whose default index has CUDA builds only; `default` takes whatever the default index has).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 if [ "${1:-}" = verify ]; then VENV=${VENV:-.venv-verify}; else VENV=${VENV:-.venv}; fi
@@ -63,7 +63,7 @@ set_up_light() {  # what `verify` needs: no torch, no transformers
   want=$(cat requirements-verify.txt run_all.sh | cksum)
   [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$want" ] && return
   local python; python=$(find_python)
-  say "set-up: $("$python" --version) in $VENV, from requirements-verify.txt with hashes, about half a minute" >&2
+  say "set-up: $("$python" --version) in $VENV, from requirements-verify.txt with hashes, about a minute" >&2
   [ -x "$VENV/bin/python" ] || "$python" -m venv "$VENV"
   "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-verify.txt
   printf '%s' "$want" > "$stamp"
