@@ -6,8 +6,9 @@
 #   --data F folder of local data, for presets that read some (natural)
 #   others   go to the workflow engine: -n shows what would be done
 #
-# Environment: PYTHON (interpreter, 3.10-3.13), VENV (default .venv; verify: .venv-verify), TORCH_INDEX (address of an index of CPU
-# wheels of torch, for a machine without an NVIDIA GPU whose default index has CUDA builds only; `default` takes whatever the default index has).
+# Environment: PYTHON (interpreter, 3.10-3.13), VENV (default .venv; verify: .venv-verify), TORCH_INDEX (address of an index of
+# CPU wheels of torch, for a machine without an NVIDIA GPU whose default index has CUDA builds only; `default` takes whatever the
+# default index has).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 if [ "${1:-}" = verify ]; then VENV=${VENV:-.venv-verify}; else VENV=${VENV:-.venv}; fi
@@ -59,7 +60,7 @@ set_up() {
 }
 
 set_up_light() {  # what `verify` needs: no torch, no transformers
-  local stamp="$VENV/.set-up" want
+  local stamp="$VENV/.set-up-verify" want
   want=$(cat requirements-verify.txt run_all.sh | cksum)
   [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$want" ] && return
   local python; python=$(find_python)

@@ -94,6 +94,8 @@ def test_other_seeds_are_not_paired(run: Path, tmp_path: Path) -> None:
     row = next(row for row in found.cells if row.name == "main/raw/none gap")
     assert row.basis == "3 and 3 seeds"
     assert row.verdict == SAME
+    assert row.low is not None
+    assert row.high is not None
     assert row.low < 0 < row.high
 
 
