@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
 # From nothing to the paper. ./run_all.sh [PRESET] [extra arguments] | ./run_all.sh test [pytest arguments] | ./run_all.sh --help
+# ./run_all.sh verify [PRESET] recomputes the paper from the kept per-item scores, in a minute, without torch (.venv-verify).
 #
 #   PRESET   default: `paper` with a CUDA GPU, `quick` without
 #   --data F folder of local data, for presets that read some (natural)
 #   others   go to the workflow engine: -n shows what would be done
 #
-# Environment: PYTHON (interpreter, 3.10-3.13), VENV (default .venv), TORCH_INDEX (address of an index of CPU wheels of torch,
-# for a machine without an NVIDIA GPU whose default index has CUDA builds only; `default` takes whatever the default index has).
+# Environment: PYTHON (interpreter, 3.10-3.13), VENV (default .venv; verify: .venv-verify), TORCH_INDEX (address of an index of
+# CPU wheels of torch, for a machine without an NVIDIA GPU whose default index has CUDA builds only; `default` takes whatever the
+# default index has).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
-VENV=${VENV:-.venv}
+if [ "${1:-}" = verify ]; then VENV=${VENV:-.venv-verify}; else VENV=${VENV:-.venv}; fi
 TORCH=torch==2.13.0
 
 say() { printf '%s\n' "$*"; }
@@ -57,13 +59,27 @@ set_up() {
   printf '%s' "$want" > "$stamp"
 }
 
+set_up_light() {  # what `verify` needs: no torch, no transformers
+  local stamp="$VENV/.set-up-verify" want
+  want=$(cat requirements-verify.txt run_all.sh | cksum)
+  [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$want" ] && return
+  local python; python=$(find_python)
+  say "set-up: $("$python" --version) in $VENV, from requirements-verify.txt with hashes, about a minute" >&2
+  [ -x "$VENV/bin/python" ] || "$python" -m venv "$VENV"
+  "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-verify.txt
+  printf '%s' "$want" > "$stamp"
+}
+
 run() { "$VENV/bin/python" -m pipeline "$@"; }
 
 case "${1:-}" in
   -h|--help)
-    sed -n '2,9s/^# \{0,1\}//p' run_all.sh
+    sed -n '2,10s/^# \{0,1\}//p' run_all.sh
     set_up
     run presets ;;
+  verify)
+    set_up_light
+    exec "$VENV/bin/python" -m pipeline "$@" ;;
   test)
     shift; set_up
     exec "$VENV/bin/python" -m pytest "$@" ;;

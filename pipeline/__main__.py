@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.config import CONFIGS
+from pipeline.config import CONFIGS, ROOT
 from pipeline.errors import UserError
 from pipeline.plan import Plan, make_plan
 
@@ -153,15 +153,26 @@ def summary(preset: Preset) -> None:
 
 
 @app.command()
-def keep(preset: Preset) -> None:
-    """Copy a finished preset's results to paper/results, with environment and checksums."""
-    from pipeline.config import ROOT
-    from pipeline.keep import keep as keep_results
-    from pipeline.keep import show_in_readme
+def keep(
+    preset: Preset,
+    recompute: Annotated[bool, typer.Option(help="Only bring what is kept up to date with this checkout's claims and statistics.")] = False,
+) -> None:
+    """Copy a finished preset's results to paper/results, with environment and checksums, and show them in the README."""
+    from tempfile import TemporaryDirectory
 
-    target = keep_results(_plan(preset), ROOT / "paper" / "results")
-    show_in_readme(ROOT / "README.md", target)
-    print(f"kept: {target}")
+    from pipeline.keep import keep as keep_results
+    from pipeline.readme import show_in_readme
+
+    results = ROOT / "paper" / "results"
+    if recompute:
+        from pipeline.review.recompute import refresh
+
+        with TemporaryDirectory() as work:
+            refresh(results / preset, Path(work))
+    else:
+        keep_results(_plan(preset), results)
+    show_in_readme(ROOT / "README.md", results)
+    print(f"kept: {results / preset}")
 
 
 @app.command()
@@ -246,6 +257,78 @@ def condition(
     from pipeline.show_condition import show_condition
 
     show_condition(name, preset, seed, n, Options.runs, Options.configs)
+
+
+REVIEW = "For a reviewer (no torch needed: ./run_all.sh verify sets up what these need)"
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command(rich_help_panel=REVIEW)
+def verify(
+    presets: Annotated[list[str] | None, typer.Argument(metavar="[PRESET]...", help="Kept presets. Default: all.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Recompute every number, table, figure and claim of the paper from the kept per-item scores, and check checksums."""
+    from pipeline.review.verify import verify as check
+
+    checks = check(presets or ())
+    if as_json:
+        _print_json({"agrees": all(c.agrees for c in checks), "presets": [c.record() for c in checks]})
+    else:
+        from pipeline.review.screen import show
+
+        show(checks)
+    raise SystemExit(0 if all(c.agrees for c in checks) else 1)
+
+
+@app.command(rich_help_panel=REVIEW)
+def compare(
+    mine: Annotated[Path, typer.Argument(help="Folder of a finished preset, e.g. runs/quick.")],
+    reference: Annotated[Path, typer.Argument(help="Another, e.g. paper/results/quick.")],
+    every: Annotated[bool, typer.Option("--all", help="Show every measure of every cell.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compare a rerun with the reference, per claim and per cell: same, same direction or different, and why it may differ."""
+    from pipeline.review.compare import compare as compare_results
+    from pipeline.review.compare_screen import show
+
+    found = compare_results(mine, reference)
+    if as_json:
+        _print_json(found.record())
+    else:
+        show(found, every)
+    raise SystemExit(0 if found.agrees else 1)
+
+
+@app.command(rich_help_panel=REVIEW)
+def why(
+    name: Annotated[str, typer.Argument(help="A figure or table (fig1_gap, fig1, tab1), a claim's id, or a name of values.json.")],
+    results: Annotated[Path, typer.Option(help="Folder of results, e.g. runs/quick.")] = ROOT / "paper" / "results" / "quick",
+    as_json: AsJson = False,
+) -> None:
+    """Show where a figure or number comes from: statistics, items, runs, configuration, with files and lines of code."""
+    from pipeline.review.why import why as chain_of
+    from pipeline.review.why_screen import show
+
+    chain = chain_of(name, results)
+    if as_json:
+        _print_json(chain.record())
+    else:
+        show(chain)
+
+
+@app.command(rich_help_panel=REVIEW)
+def release(out: Annotated[Path, typer.Option(help="Where the archive goes.")] = Path("runs/release")) -> None:
+    """Verify, then make the archive for a DOI: code, kept results, papers, checksums and a manifest."""
+    from pipeline.review.release import release as make
+
+    print(f"released: {make(out)}")
+
+
+def _print_json(content: Any) -> None:
+    import json
+
+    print(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False))
 
 
 def cli() -> None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import platform
 import shutil
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -14,10 +15,39 @@ from pipeline.errors import UserError
 from pipeline.files import part_file
 from pipeline.plan import Plan
 
-PATTERNS = (
-    *("items.parquet", "runs.parquet", "metrics.parquet", "config.yaml", "values.json", "contrasts.csv", "claims.json", "time.json"),
-    *("corpus/seed*/labellers.json", "corpus/seed*/audit.json", "packs/*/record.json", "figures/fig*.png", "tables/*.md"),
+# measured or drawn by the run: scores, records, curves, reports of the corpus
+INPUTS = (
+    *("items.parquet", "runs.parquet", "metrics.parquet", "config.yaml", "time.json"),
+    *("corpus/seed*/labellers.json", "corpus/seed*/audit.json", "packs/*/record.json", "environment.json"),
 )
+# computed from those, by any machine
+DERIVED = ("values.json", "contrasts.csv", "claims.json", "figures/fig*.png", "tables/*.md")
+SUMS = "SHA256SUMS"
+
+
+def matching(folder: Path, patterns: Sequence[str]) -> list[Path]:
+    """Files of `folder` that a pattern names, sorted."""
+    return sorted({path for pattern in patterns for path in folder.glob(pattern)})
+
+
+def seal(folder: Path) -> None:
+    """Write the checksums of every file of `folder`."""
+    with part_file(folder / SUMS) as part:
+        part.write_text("".join(f"{digest}  {name}\n" for name, digest in sums(folder).items()))
+
+
+def sums(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file of `folder` except the list itself, by relative path."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / SUMS)
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def training_minutes(folder: Path) -> float:
+    """Minutes that training took on the machine of these results; one training serves every claim."""
+    records = [json.loads(path.read_text()) for path in folder.glob("packs/*/record.json")]
+    cores = json.loads((folder / "environment.json").read_text())["cores"]
+    # packs of fewer threads than cores train side by side
+    return sum(record["wall_seconds"] * min(record["threads"] / cores, 1) for record in records) / 60
 
 
 def keep(plan: Plan, results: Path) -> Path:
@@ -26,58 +56,20 @@ def keep(plan: Plan, results: Path) -> Path:
         raise UserError("the run is not finished", file=plan.root, fix=f"Run `./run_all.sh {plan.preset.name}` first.")
     target = results / plan.preset.name
     shutil.rmtree(target, ignore_errors=True)
-    for pattern in PATTERNS:
-        for source in sorted(plan.root.glob(pattern)):
-            place = target / source.relative_to(plan.root)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, place)
-    with part_file(target / "environment.json") as part:
-        part.write_text(json.dumps(environment(), indent=1) + "\n")
-    files = sorted(path for path in target.rglob("*") if path.is_file())
-    sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(target)}\n" for path in files]
-    with part_file(target / "SHA256SUMS") as part:
-        part.write_text("".join(sums))
+    for source in matching(plan.root, INPUTS + DERIVED):
+        place = target / source.relative_to(plan.root)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, place)
+    if not (target / "environment.json").is_file():  # of a run that did not record its own
+        write_environment(target)
+    seal(target)
     return target
 
 
-def show_in_readme(readme: Path, target: Path) -> None:
-    """Write the main figure, main table and claims of the kept results between README's markers `<!-- results: PRESET -->`."""
-    start, end = f"<!-- results: {target.name} -->", "<!-- end of results -->"
-    text = readme.read_text()
-    if start not in text or end not in text:
-        return
-    before, rest = text.split(start, 1)
-    after = rest.split(end, 1)[1]
-    folder = target.relative_to(readme.parent)
-    claims = json.loads((target / "claims.json").read_text())
-    records = [json.loads(path.read_text()) for path in target.glob("packs/*/record.json")]
-    cores = json.loads((target / "environment.json").read_text())["cores"]
-    # packs of fewer threads than cores train side by side
-    seconds = sum(record["wall_seconds"] * min(record["threads"] / cores, 1) for record in records)
-    rows = [
-        f"| {claim['sentence']} | {claim['verdict']} | [{claim['figure']}](pipeline/figures/{claim['figure']}.py) | {seconds / 60:.0f} |"
-        for claim in claims
-    ]
-    block = [
-        start,
-        f"All that follows is written by `./run_all.sh {target.name}` and `python -m pipeline keep {target.name}`",
-        f"from [{folder}]({folder}/); every number can be traced there.",
-        "",
-        f"![Misalignment by arm]({folder}/figures/fig1_gap.png)",
-        "",
-        (target / "tables" / "tab1_main.md").read_text().strip(),
-        "",
-        "## Claim → verdict → figure → minutes",
-        "",
-        "Claims were written before the results (`paper/claims.yaml`). One training serves them all: the minutes are its.",
-        "",
-        "| claim | verdict | drawn by | minutes |",
-        "|---|---|---|---:|",
-        *rows,
-        end,
-    ]
-    with part_file(readme) as part:
-        part.write_text(before + "\n".join(block) + after)
+def write_environment(folder: Path) -> None:
+    """Record this machine and its packages beside results."""
+    with part_file(folder / "environment.json") as part:
+        part.write_text(json.dumps(environment(), indent=1) + "\n")
 
 
 def environment() -> dict[str, object]:

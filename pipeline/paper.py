@@ -10,12 +10,17 @@ import json
 import re
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline.config import ROOT
 from pipeline.errors import UserError
 from pipeline.files import part_file
+
+if TYPE_CHECKING:
+    import typst
 
 SOURCE = ROOT / "paper"
 NEEDED = {"values.json": "analyse", "claims.json": "analyse"}
@@ -50,10 +55,16 @@ def _explain(message: str) -> UserError:
     return UserError(f"typst: {first}", file=SOURCE / "main.typ")
 
 
+def _compiler(folder: Path, inputs: dict[str, str], form: str) -> typst.Compiler:
+    import typst
+
+    return typst.Compiler(str(folder / "main.typ"), root=str(folder), ignore_system_fonts=True, sys_inputs={**inputs, "format": form})
+
+
 def _compile(folder: Path, inputs: dict[str, str], form: Literal["pdf", "html"]) -> bytes:
     import typst
 
-    compiler = typst.Compiler(str(folder / "main.typ"), root=str(folder), ignore_system_fonts=True, sys_inputs={**inputs, "format": form})
+    compiler = _compiler(folder, inputs, form)
     try:
         output, _ = compiler.compile_with_warnings(format=form, timestamp=0)  # no date: the same results give the same file
     except typst.TypstError as error:
@@ -67,8 +78,9 @@ def _write(path: Path, content: bytes) -> None:
         part.write_bytes(content)
 
 
-def build_paper(run_root: Path, source: Path = SOURCE) -> None:
-    """Build `run_root`/paper.pdf and paper.html from the values, claims, figures and tables in `run_root`."""
+@contextmanager
+def _sources(run_root: Path, source: Path) -> Iterator[tuple[Path, dict[str, str]]]:
+    """A folder of their own for the sources and what they read, since typst reads nothing outside its root; and the inputs."""
     from pipeline.figures import captions, modules
 
     for name, stage in NEEDED.items():
@@ -80,13 +92,24 @@ def build_paper(run_root: Path, source: Path = SOURCE) -> None:
     told |= {name: told.get(module[name], "") for name in drawn}
     inputs = {"drawn": json.dumps(drawn), "captions": json.dumps(told), "modules": json.dumps(module)}
     with tempfile.TemporaryDirectory() as name:
-        # a folder of their own for the sources and what they read: typst reads nothing outside its root
         folder = Path(name)
         for file in (source / "main.typ", source / "refs.bib", *(run_root / name for name in NEEDED)):
             shutil.copy(file, folder / file.name)
         for part in ("figures", "tables"):
             if (run_root / part).is_dir():
                 shutil.copytree(run_root / part, folder / part)
+        yield folder, inputs
+
+
+def build_paper(run_root: Path, source: Path = SOURCE) -> None:
+    """Build `run_root`/paper.pdf and paper.html from the values, claims, figures and tables in `run_root`."""
+    with _sources(run_root, source) as (folder, inputs):
         _write(run_root / "paper.pdf", _compile(folder, inputs, "pdf"))
         page = _compile(folder, inputs, "html").decode("utf-8")
     _write(run_root / "paper.html", page.replace("</head>", f"<style>{CSS}</style></head>", 1).encode())
+
+
+def places(run_root: Path, source: Path = SOURCE) -> list[dict[str, Any]]:
+    """Where the paper of `run_root` speaks of each claim, figure and table, in its order: id, section, page, number (of a figure)."""
+    with _sources(run_root, source) as (folder, inputs):
+        return json.loads(_compiler(folder, inputs, "pdf").query("<place>", field="value"))

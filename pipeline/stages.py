@@ -232,6 +232,7 @@ def collect(plan: Plan) -> None:
     import pandas as pd
 
     from pipeline.files import part_file
+    from pipeline.keep import write_environment
 
     folders = [plan.scores(seed) / study.name for seed in plan.preset.seeds for study in plan.studies]
     items = pd.concat([pd.read_parquet(folder / "scores.parquet") for folder in folders], ignore_index=True)
@@ -251,6 +252,7 @@ def collect(plan: Plan) -> None:
                 table[column] = table[column].astype("category")
         with part_file(plan.root / f"{name}.parquet") as part:
             table.to_parquet(part, index=False, compression="zstd")
+    write_environment(plan.root)
 
 
 def analyse(plan: Plan) -> None:

@@ -7,13 +7,15 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from pipeline.analysis import analyse
+from pipeline.analysis import analyse, paired_t
 from pipeline.errors import UserError
 from pipeline.figures import draw_all
-from pipeline.keep import keep, show_in_readme
+from pipeline.keep import keep
 from pipeline.plan import make_plan
+from pipeline.readme import show_in_readme, tolerance
 from tests.synthetic_results import write_results
 
 
@@ -35,12 +37,33 @@ def test_results_are_kept_with_checksums_and_shown(tmp_path: Path) -> None:
         assert hashlib.sha256((target / name).read_bytes()).hexdigest() == digest
     assert "torch" in json.loads((target / "environment.json").read_text())["packages"]
     readme = tmp_path / "README.md"
-    readme.write_text("before\n<!-- results: quick -->\nSTALE TEXT\n<!-- end of results -->\nafter\n")
-    show_in_readme(readme, target)
+    blocks = [
+        f"<!-- {kind} -->\nSTALE TEXT\n<!-- end of {kind.split(':')[0]} -->\n"
+        for kind in ("results: quick", "claims: quick", "costs: quick")
+    ]
+    readme.write_text("before\n" + "between\n".join(blocks) + "after\n<!-- claims: absent -->\nstays\n<!-- end of claims -->\n")
+    show_in_readme(readme, target.parent)
     text = readme.read_text()
     assert text.startswith("before\n<!-- results: quick -->")
-    assert text.endswith("<!-- end of results -->\nafter\n")
+    assert text.endswith("<!-- end of costs -->\nafter\n<!-- claims: absent -->\nstays\n<!-- end of claims -->\n")
+    assert text.count("\nbetween\n") == 2
     assert "STALE" not in text
+    show_in_readme(readme, target.parent)
+    assert readme.read_text() == text
     claims = json.loads((target / "claims.json").read_text())
     assert all(claim["sentence"] in text for claim in claims)
     assert "| Raw |" in text
+    assert "| compute | 14 minutes, of which 10 are training |" in text
+
+
+def test_the_tolerance_of_a_rerun_covers_new_seeds() -> None:
+    """Of two experiments of three seeds each, the second falls within the first's tolerance in 95 % of cases."""
+    rng = np.random.default_rng(1)
+    hits = []
+    for first, second in rng.normal(0.1, 0.05, (4000, 2, 3)):
+        t = paired_t(first)
+        allowed = tolerance(t.low, t.high)
+        assert allowed is not None
+        hits.append(abs(second.mean() - t.estimate) <= allowed)
+    assert np.mean(hits) == pytest.approx(0.95, abs=0.012)
+    assert tolerance(None, None) is None

@@ -72,6 +72,7 @@ class Outcome:
     items: Interval
     families: Interval
     n_items: int
+    parts: list[tuple[float, pd.DataFrame]]  # sign and seeds x items of each term
 
     @property
     def p_sign_flip(self) -> float:
@@ -141,4 +142,5 @@ def contrast(results: Results, spec: Contrast, study: str) -> Outcome:
         two_way(strata) if crossed else nothing,
         two_way(grouped) if crossed else nothing,
         int(np.sum([frame.shape[1] for _, frame in parts])),
+        parts,
     )

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import yaml
+from numpy.typing import NDArray
 from scipy.special import expit
 
 from pipeline.config import CONFIGS, Condition, load_conditions, load_study, parse
@@ -148,9 +149,34 @@ class Results:
     configs: Path = CONFIGS
 
     @cached_property
-    def blocks(self) -> dict[tuple[Any, ...], pd.DataFrame]:
-        """Items of each (study, condition, axis, prefix, task)."""
-        return dict(iter(self.items.groupby(["study", "condition", "axis", "prefix", "task"], observed=True)))
+    def rows(self) -> dict[tuple[Any, ...], NDArray[np.intp]]:
+        """Places, in the table of all items, of each (study, condition, axis, prefix, task)."""
+        return self.items.groupby(["study", "condition", "axis", "prefix", "task"], observed=True).indices
+
+    @cached_property
+    def codes(self) -> dict[str, tuple[NDArray[np.intp], dict[str, int]]]:
+        """Personas, splits and groups of all items as numbers, and the number of each name: they are compared by the thousand."""
+        found = {}
+        for name in ("persona", "split", "group"):
+            numbers, names = pd.factorize(self.items[name])
+            found[name] = (numbers, {str(text): number for number, text in enumerate(names)})
+        return found
+
+    @cached_property
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """Seeds and derived values of all items."""
+        return {name: self.items[name].to_numpy() for name in ("seed", "p_bad", "bad", "good")}
+
+    @cached_property
+    def scored_prefixes(self) -> dict[str, list[str]]:
+        """Prefixes under which each condition was scored: as in its file, then any others; `none` first."""
+        found: dict[str, set[str]] = {}
+        for _, condition, _, prefix, _ in self.rows:
+            found.setdefault(condition, set()).add(prefix)
+        order = {name: [p for p in self.conditions[name].prefixes if p in scored] for name, scored in found.items()}
+        return {
+            name: sorted([*order[name], *sorted(scored - set(order[name]))], key=lambda p: p != "none") for name, scored in found.items()
+        }
 
     @cached_property
     def studies(self) -> list[str]:
@@ -166,15 +192,13 @@ class Results:
 
     def cells(self, study: str) -> list[Cell]:
         """Cells of `study`: by condition, axis value and prefix, in the order of the condition files."""
-        found = {Cell(*key[:4]) for key in self.blocks if key[0] == study}
+        found = {Cell(*key[:4]) for key in self.rows if key[0] == study}
         place = {name: self.prefixes(name).index for name in {cell.condition for cell in found}}
         return sorted(found, key=lambda c: (self.conditions[c.condition].order, c.condition, c.axis, place[c.condition](c.prefix)))
 
     def prefixes(self, condition: str) -> list[str]:
         """Prefixes under which `condition` was scored: as in its file, then any others; `none` first."""
-        scored = {key[3] for key in self.blocks if key[1] == condition}
-        listed = [name for name in self.conditions[condition].prefixes if name in scored]
-        return sorted([*listed, *sorted(scored - set(listed))], key=lambda name: name != "none")
+        return self.scored_prefixes.get(condition, [])
 
     def arms(self, study: str) -> list[str]:
         """Conditions of `study`, in the order of figures and tables."""
@@ -232,19 +256,19 @@ def _describe(names: list[str], config: dict[str, Any], source: Path, configs: P
     return {name: known[name] for name in names}
 
 
-def _term(results: Results, cell: Cell, term: Term, pool: str | tuple[str, ...]) -> pd.DataFrame | None:
-    block = results.blocks.get((*cell, term.task))
-    if block is None:
+def _term(results: Results, cell: Cell, term: Term, pool: str | tuple[str, ...]) -> NDArray[np.intp] | None:
+    """Places of the items that a term averages, in the table of all items."""
+    rows = results.rows.get((*cell, term.task))
+    if rows is None:
         return None
-    keep = np.ones(len(block), bool)
-    if term.persona is not None:
-        keep &= (block["persona"] == term.persona).to_numpy()
-    if term.group is not None:
-        keep &= (block["group"] == term.group).to_numpy()
     splits = POOLS[pool] if isinstance(pool, str) else pool
-    if splits and term.task == "dilemma":
-        keep &= block["split"].isin(splits).to_numpy()
-    return block[keep] if keep.any() else None
+    wanted = {"persona": term.persona, "group": term.group, "split": splits if splits and term.task == "dilemma" else None}
+    for name, labels in wanted.items():
+        if labels is not None:
+            numbers, known = results.codes[name]
+            chosen = [known.get(label, -1) for label in ((labels,) if isinstance(labels, str) else labels)]
+            rows = rows[np.isin(numbers[rows], chosen)]
+    return rows if len(rows) else None
 
 
 def matrices(results: Results, cell: Cell, measure: str, pool: str | tuple[str, ...] = "all") -> list[tuple[float, pd.DataFrame]] | None:
@@ -254,9 +278,10 @@ def matrices(results: Results, cell: Cell, measure: str, pool: str | tuple[str, 
     """
     parts = []
     for term in terms_of(measure):
-        block = _term(results, cell, term, pool)
-        if block is None:
+        rows = _term(results, cell, term, pool)
+        if rows is None:
             return None
+        block = results.items.iloc[rows][["seed", "item", term.value]]
         table = block.pivot_table(index="seed", columns="item", values=term.value, aggfunc="mean", observed=True)
         parts.append((term.sign, table.rename(columns=lambda item, term=term: situation(item, term.persona))))
     if len(parts) == 2 and parts[0][1].columns.equals(parts[1][1].columns):
@@ -274,10 +299,12 @@ def per_seed(results: Results, cell: Cell, measure: str, pool: str | tuple[str, 
     """The measure of each seed (index: seed), or None where the results hold no such items."""
     total: Any = None
     for term in terms_of(measure):
-        block = _term(results, cell, term, pool)
-        if block is None:
+        rows = _term(results, cell, term, pool)
+        if rows is None:
             return None
-        means = term.sign * block.groupby("seed")[term.value].mean()
+        seeds, values = results.columns["seed"][rows], results.columns[term.value][rows]
+        there = np.unique(seeds)
+        means = term.sign * pd.Series([values[seeds == seed].mean() for seed in there], index=pd.Index(there, name="seed"))
         total = means if total is None else total.add(means)
     return total.dropna() if total is not None else None
 

@@ -11,10 +11,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special, stats
 
 NAN = float("nan")
 
@@ -48,11 +49,17 @@ def _note(n: int) -> str:
     return "two seeds: the interval is valid but hardly informative" if n == 2 else ""
 
 
+@lru_cache(maxsize=4096)
+def _quantile(level: float, df: float) -> float:
+    """Half-width of a t interval in standard errors; thousands of intervals share a few degrees of freedom."""
+    return float(stats.t.ppf(0.5 + level / 2, df))
+
+
 def _interval(estimate: float, se: float, df: float, n: int, level: float) -> Interval:
     if n < 2 or not math.isfinite(se):
         return Interval(estimate, NAN, NAN, NAN, NAN, NAN, n, _note(n))
-    half = float(stats.t.ppf(0.5 + level / 2, df)) * se
-    p = float(2 * stats.t.sf(abs(estimate) / se, df)) if se > 0 else float(estimate == 0)
+    half = _quantile(level, df) * se
+    p = float(2 * special.stdtr(df, -abs(estimate) / se)) if se > 0 else float(estimate == 0)
     return Interval(estimate, estimate - half, estimate + half, p, se, df, n, _note(n))
 
 
@@ -103,6 +110,36 @@ def two_way(strata: Sequence[tuple[float, ArrayLike]], level: float = 0.95) -> I
     squares += v_seed**2 / (n - 1)
     df = max(variance**2 / squares, 1.0) if squares > 0 else n - 1.0
     return _interval(estimate, math.sqrt(variance), df, n, level)
+
+
+def welch(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> Interval:
+    """Interval of mean(a) - mean(b) for independent samples [A] and [B] of two or more each (Welch 1947); `n` is the smaller.
+
+    >>> welch([0.1, 0.2, 0.3], [0.1, 0.2, 0.3]).estimate
+    0.0
+    """
+    x, y = np.asarray(a, float), np.asarray(b, float)
+    if min(len(x), len(y)) < 2:
+        raise ValueError("two or more values in each sample")
+    v, w = x.var(ddof=1) / len(x), y.var(ddof=1) / len(y)
+    df = float((v + w) ** 2 / (v**2 / (len(x) - 1) + w**2 / (len(y) - 1))) if v + w > 0 else float(len(x) + len(y) - 2)
+    return _interval(float(x.mean() - y.mean()), float(np.sqrt(v + w)), df, min(len(x), len(y)), level)
+
+
+def over_items(strata: Sequence[tuple[float, ArrayLike]], level: float = 0.95) -> Interval:
+    """Interval of a weighted sum of stratum means for new items, the models being given; `strata`: (weight, values [I_g]).
+
+    >>> over_items([(1.0, [0.1, 0.2, 0.3])]).estimate
+    0.2
+    """
+    values = [(weight, np.asarray(y, float)) for weight, y in strata]
+    estimate = float(sum(weight * y.mean() for weight, y in values))
+    if any(len(y) < 2 for _, y in values):
+        return _interval(estimate, NAN, NAN, 1, level)
+    parts = [(weight**2 * float(y.var(ddof=1)) / len(y), len(y)) for weight, y in values]
+    variance, squares = sum(v for v, _ in parts), sum(v**2 / (n - 1) for v, n in parts)
+    df = variance**2 / squares if squares > 0 else float(min(n for _, n in parts) - 1)
+    return _interval(estimate, math.sqrt(variance), df, min(n for _, n in parts), level)
 
 
 def group_columns(values: NDArray[np.float64], groups: ArrayLike) -> NDArray[np.float64]:

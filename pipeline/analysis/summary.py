@@ -13,7 +13,7 @@ from rich.table import Table
 
 from pipeline.analysis.claims import CLAIMS, FAILED, NOT_RUN, REPRODUCED, WEAKER, contrast_rows, judge_all, load_claims, record
 from pipeline.analysis.results import load_results
-from pipeline.analysis.values import collect, number, tex, write_text
+from pipeline.analysis.values import as_json, collect, number, tex, write_text
 from pipeline.config import CONFIGS
 from pipeline.errors import UserError
 
@@ -26,7 +26,7 @@ def analyse(run_root: Path, claims: Path = CLAIMS, configs: Path = CONFIGS) -> N
     results = load_results(run_root, configs)
     findings = judge_all(results, load_claims(claims, results.conditions.values()))
     values = collect(results, findings)
-    write_text(run_root / "values.json", json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(run_root / "values.json", as_json(values))
     write_text(run_root / "values.tex", tex(values))
     write_text(run_root / "claims.json", json.dumps([record(f) for f in findings], indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     write_text(run_root / "contrasts.csv", pd.DataFrame(contrast_rows(findings)).to_csv(index=False))

@@ -12,6 +12,7 @@ An entry is {value, text, source}: the number, as the paper prints it, and the m
 # pandas ships no type stubs: what pyright infers of a frame's columns from its source is wrong more often than not
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -207,6 +208,12 @@ def collect(results: Results, findings: list[Finding]) -> Values:
             values |= _cell_values(results, cell, measures)
         values |= _run_values(results, study)
     return values | _labeller_values(results) | _claim_values(findings)
+
+
+def as_json(values: Values) -> str:
+    """The text of `values.json`: one value a line, so that a changed one is a changed line."""
+    lines = [f"{json.dumps(key)}: {json.dumps(value, ensure_ascii=False, allow_nan=False)}" for key, value in values.items()]
+    return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
 def tex(values: Values) -> str:
