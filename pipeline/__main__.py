@@ -99,6 +99,17 @@ def _per_preset(name: str) -> Callable[..., None]:
     return command
 
 
+def _with_size(name: str) -> Callable[..., None]:
+    def command(preset: Preset, megabytes: Annotated[float | None, typer.Option(help="Size of the page, at most.")] = None) -> None:
+        from pipeline import stages
+
+        plan = _plan(preset)
+        _announce(plan, name)
+        stages.PER_PRESET[name](plan, megabytes)
+
+    return command
+
+
 def _check_seed(plan: Plan, seed: int) -> None:
     if seed not in plan.preset.seeds:
         raise UserError(
@@ -111,7 +122,7 @@ def _register() -> None:
 
     for name in stages.ORDER:
         function: Any = (stages.PER_SEED | stages.PER_PACK | stages.PER_PRESET)[name]
-        make = _per_pack if name in stages.PER_PACK else _per_preset
+        make = _per_pack if name in stages.PER_PACK else _with_size if name == "report" else _per_preset
         if name in stages.PER_SEED:
             make = _per_seed_with_data if name in ("corpus", "evaluate") else _per_seed
         app.command(name, help=function.__doc__, rich_help_panel=STAGES)(make(name))

@@ -276,7 +276,18 @@ def paper(plan: Plan) -> None:
     build_paper(plan.root)
 
 
+def report(plan: Plan, megabytes: float | None = None) -> None:
+    """Write report.html: claims, runs, items, documents and batches on one page for the browser."""
+    from pipeline.report import MEGABYTES, build_report
+
+    page = build_report(plan.root, megabytes or MEGABYTES)
+    print(f"report: {page}, {page.stat().st_size / 1e6:.1f} MB", flush=True)
+
+
 PER_SEED = {"corpus": corpus, "label": label, "audit": audit, "tokens": tokens, "arms": arms, "evaluate": evaluate}
 PER_PACK = {"train": train, "export": export}
-PER_PRESET = {"tokenizer": tokenizer, "collect": collect, "analyse": analyse, "figures": figures, "paper": paper}
-ORDER = ("corpus", "label", "audit", "tokenizer", "tokens", "arms", "train", "export", "evaluate", "collect", "analyse", "figures", "paper")
+PER_PRESET = {"tokenizer": tokenizer, "collect": collect, "analyse": analyse, "figures": figures, "paper": paper, "report": report}
+ORDER = (
+    *("corpus", "label", "audit", "tokenizer", "tokens", "arms", "train", "export"),
+    *("evaluate", "collect", "analyse", "figures", "paper", "report"),
+)

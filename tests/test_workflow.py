@@ -39,7 +39,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess
 def test_one_command_leaves_everything_behind(finished: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     runs, result = finished
     root = runs / "smoke"
-    for name in ("paper.pdf", "paper.html", "values.json", "values.tex", "contrasts.csv", "claims.json"):
+    for name in ("paper.pdf", "paper.html", "report.html", "values.json", "values.tex", "contrasts.csv", "claims.json"):
         assert (root / name).stat().st_size > 100, name
     for name in ("fig1_gap", "fig2_curves", "fig3_tradeoff"):
         assert {path.suffix for path in (root / "figures").glob(f"{name}.*")} == {".pdf", ".png"}
@@ -50,7 +50,7 @@ def test_one_command_leaves_everything_behind(finished: tuple[Path, subprocess.C
     for planned in make_plan("smoke", runs).runs:
         folder = root / planned.name / "model"
         assert {"config.json", "model.safetensors", "tokenizer.json", "README.md"} <= {path.name for path in folder.iterdir()}
-    assert "stage 1 of 13: corpus" in result.stdout
+    assert "stage 1 of 14: corpus" in result.stdout
     assert "tokens/s" in result.stdout
     assert "paper.pdf" in result.stdout
 
@@ -108,7 +108,8 @@ def test_a_new_colour_redraws_and_does_not_retrain(finished: tuple[Path, subproc
     again = run(runs, "--configs", str(tmp_path / "configs"), "run", "smoke")
     assert again.returncode == 0, again.stderr[-2000:]
     stages = [line.split(": ")[1].split()[0] for line in again.stdout.splitlines() if line.startswith("── stage")]
-    assert stages == ["analyse", "figures", "paper"]
+    assert stages[:2] == ["analyse", "figures"]
+    assert set(stages[2:]) == {"paper", "report"}  # side by side
 
 
 def test_a_new_tag_or_task_is_not_overlooked(finished: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path) -> None:

@@ -68,6 +68,6 @@ def summary(run_root: Path, console: Console | None = None) -> None:
     if main.is_file():
         console.print(_main_table(main))
     console.print(_claims_table(claims))
-    for name in ("paper.pdf", "paper.html"):
+    for name in ("paper.pdf", "paper.html", "report.html"):
         if (run_root / name).is_file():
             console.print(f"{name}: {run_root / name}", soft_wrap=True)

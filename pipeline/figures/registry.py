@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
-import inspect
 from pathlib import Path
 from types import ModuleType
 
@@ -37,7 +37,8 @@ def load(name: str) -> ModuleType:
 
 def captions() -> dict[str, str]:
     """Caption of each figure and table: the first paragraph of its module's docstring."""
-    return {name: " ".join(inspect.cleandoc(load(name).__doc__ or name).split("\n\n")[0].split()) for name in modules()}
+    texts = {name: ast.get_docstring(ast.parse((FOLDER / f"{name}.py").read_text(encoding="utf-8"))) for name in modules()}
+    return {name: " ".join((text or name).split("\n\n")[0].split()) for name, text in texts.items()}
 
 
 def draw_all(run_root: Path, only: list[str] | None = None, configs: Path = CONFIGS) -> list[str]:

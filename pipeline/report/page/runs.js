@@ -1,0 +1,91 @@
+// Runs: curves of all, then record, curve and configuration of one.
+
+const runName = ({ record }) => `${record.study}/${record.condition}/${record.axis ? `${record.axis}/` : ""}seed${record.seed}`;
+const runTitle = ({ record }) => [label(record.condition), record.axis, `seed ${record.seed}`].filter(Boolean).join(", ");
+const runOf = (name) => overview.runs.find((run) => runName(run) === name);
+const CURVES = { loss: "Training loss (nats a token)", lr: "Learning rate", grad_norm: "Gradient norm" };
+
+view("runs", "Runs", async (main, path, params) => {
+  const run = runOf(path);
+  if (run) return oneRun(main, run);
+  const holder = h("div");
+  const draw = (arm) => {
+    note("runs", "", { arm });
+    const found = overview.runs.filter(({ record }) => !arm || record.condition === arm);
+    const others = overview.runs.filter((run) => !found.includes(run));
+    holder.replaceChildren(chart(found, others, "loss"), legend(found), runTable(found));
+  };
+  const options = [["", "all"], ...overview.conditions.map(({ name }) => [name, label(name)])];
+  add(main, h("h1", {}, "Runs"), h("p", { class: "lead" }, "One run is one arm with one seed: one trained model."),
+    h("div", { class: "filters" }, choice("arm", "Arm", options, params.arm ?? "", draw)), holder);
+  draw(params.arm ?? "");
+});
+
+function legend(runs) {
+  const arms = [...new Set(runs.map(({ record }) => record.condition))];
+  return h("p", { class: "legend" }, arms.map((arm) => h("span", {}, swatch(arm), label(arm))));
+}
+
+function runTable(runs) {
+  const header = ["Run", "Final loss", "Steps", "Documents", "Replaced", "Added", "Tagged", "About AI", "Misaligned AI", "Tokens/s of its pack"];
+  const percent = (value) => (value === undefined ? "–" : `${(100 * value).toFixed(1)} %`);
+  const whole = (value) => (value === undefined ? "–" : count(value));
+  return table(header, runs.map((run) => {
+    const r = run.record;
+    return [h("a", { href: link("runs", runName(run)) }, swatch(r.condition), runTitle(run)),
+      r.diverged ? chip(`diverged${r.diverged_at ? ` at ${r.diverged_at}` : ""}`, "bad") : number(r.final_loss, 3),
+      whole(r.steps), whole(r.documents), whole(r.replaced), whole(r.added), whole(r.tagged), percent(r.ai_documents_share), percent(r.misaligned_share), whole(r.tokens_per_s)];
+  }), { right: [1, 2, 3, 4, 5, 6, 7, 8, 9], name: "Runs" });
+}
+
+/** Curves of `runs`, in front of those of `others` in grey. */
+function chart(runs, others, what) {
+  const drawn = [...others, ...runs].filter((run) => run.curve[what]?.length);
+  if (!drawn.length) return missing("Curves are");
+  const [width, height, left, bottom] = [Math.min(Math.max(window.innerWidth - 32, 300), 760), 270, 42, 34];
+  const steps = Math.max(...drawn.map((run) => run.curve.step.at(-1)));
+  const values = drawn.flatMap((run) => run.curve[what]).filter(Number.isFinite);
+  const log = what === "loss"; // all that arms differ in comes after the first steep fall
+  const scale = log ? Math.log : (value) => value;
+  const [low, top] = log ? [Math.min(...values), Math.max(...values)].map(scale) : [0, Math.max(...values)];
+  const x = (step) => left + ((width - left - 8) * step) / steps;
+  const y = (value) => 8 + (height - bottom - 8) * (1 - (scale(value) - low) / (top - low || 1));
+  const ticks = log ? [0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 4, 6, 8, 10].filter((tick) => scale(tick) >= low && scale(tick) <= top) : niceTicks(low, top);
+  return h("figure", { class: "chart" }, h("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": `${CURVES[what]} by step` },
+    ticks.map((tick) => [h("line", { x1: left, x2: width - 8, y1: y(tick), y2: y(tick), class: "grid" }), h("text", { x: left - 6, y: y(tick) + 3.5, "text-anchor": "end" }, what === "lr" ? Number(tick.toPrecision(1)) : number(tick, 1))]),
+    niceTicks(0, steps).map((tick) => h("text", { x: x(tick), y: height - bottom + 16, "text-anchor": "middle" }, count(tick))),
+    h("text", { x: width - 8, y: height - 4, "text-anchor": "end" }, "step"),
+    drawn.map((run) => {
+      const back = others.includes(run);
+      const points = run.curve.step.map((step, i) => [step, run.curve[what][i]]).filter(([, value]) => Number.isFinite(value)).map(([step, value]) => `${x(step).toFixed(1)},${y(value).toFixed(1)}`);
+      return h("polyline", { points: points.join(" "), class: back ? "curve back" : "curve", style: back ? {} : { stroke: colour(run.record.condition) } }, h("title", {}, runTitle(run)));
+    })), h("figcaption", {}, `${CURVES[what]}, by step${log ? ", on a logarithmic scale" : ""}.`));
+}
+
+function niceTicks(low, high) {
+  const step = [1, 2, 5, 10].map((n) => n * 10 ** Math.floor(Math.log10((high - low || 1) / 4))).find((n) => (high - low) / n <= 6);
+  const out = [];
+  for (let tick = Math.ceil(low / step) * step; tick <= high + 1e-9; tick += step) out.push(tick);
+  return out;
+}
+
+function oneRun(main, run) {
+  const { record } = run;
+  const at = overview.runs.indexOf(run);
+  const texts = overview.config;
+  const name = (neighbour) => (neighbour ? runName(neighbour) : undefined);
+  const others = overview.runs.filter((other) => other !== run);
+  add(main, 
+    steps("runs", name(overview.runs[at - 1]), name(overview.runs[at + 1]), "All runs"),
+    h("h1", {}, swatch(record.condition), runTitle(run)),
+    h("p", { class: "lead" }, conditionOf.get(record.condition)?.description ?? ""),
+    record.diverged ? h("p", { role: "note", class: "missing" }, "This run diverged: its weights are those of the step before, and the statistics leave it out.") : "",
+    h("ul", { class: "guide" },
+      h("li", {}, h("a", { href: link("batches", `${runName(run)}/1`) }, "What it was trained on, step by step")),
+      h("li", {}, h("a", { href: link("corpus", "", { seed: record.seed, right: record.condition }) }, "Its documents beside those of another arm"))),
+    chart([run], others, "loss"));
+  const more = Object.keys(CURVES).slice(1).filter((what) => run.curve[what]?.length);
+  add(main, h("details", {}, h("summary", {}, "Learning rate and gradient norm"), more.map((what) => chart([run], [], what))));
+  add(main, h("h2", {}, "Record"), definition(Object.entries(record).map(([key, value]) => [words(key), typeof value === "number" && !Number.isInteger(value) ? number(value, 4) : String(value)])));
+  add(main, h("h2", {}, "Configuration"), [`condition ${record.condition}`, "trainer", "corpus"].filter((key) => texts[key]).map((key, i) => h("details", { open: i === 0 }, h("summary", {}, words(key)), h("pre", { tabindex: "0" }, texts[key]))));
+}
