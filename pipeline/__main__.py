@@ -196,7 +196,7 @@ def benchmark(
         report.training(tuple(shape or ()), nanogpt, only, rounds, out, as_json)
 
 
-REVIEW = "For a reviewer (no torch needed: ./run_all.sh verify sets up what these need)"
+REVIEW = "For a reviewer (without torch)"
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
