@@ -270,7 +270,7 @@ def condition(
     show_condition(name, preset, seed, n, Options.runs, Options.configs)
 
 
-REVIEW = "For a reviewer (no torch needed: ./run_all.sh verify sets up what these need)"
+REVIEW = "For a reviewer (without torch)"
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

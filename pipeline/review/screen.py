@@ -12,9 +12,11 @@ from rich.text import Text
 
 from pipeline.analysis.summary import COLOURS
 from pipeline.analysis.values import number
+from pipeline.review.differences import Difference
 from pipeline.review.verify import Check
 
 WIDE = 100  # columns in which a claim fits on one line
+LONG = 60  # characters of a text that is shown whole
 SHOWN = 12  # differences of one file; --json lists them all
 
 
@@ -47,21 +49,32 @@ def _claims(check: Check, width: int) -> Table:
     return table
 
 
-def _differences(check: Check) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("not as reported: file, key", overflow="fold", ratio=2)
-    for name in ("reported", "recomputed"):
-        table.add_column(name, overflow="fold", ratio=1)
-    by_file: dict[str, list[Any]] = {}
+def _around(a: str, b: str) -> tuple[str, str]:
+    """Two long texts from shortly before the place where they part."""
+    if max(len(a), len(b)) <= LONG:
+        return a, b
+    parted = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+    start = max(parted - 12, 0)
+    a, b = (("…" if start else "") + text[start:] for text in (a, b))
+    return tuple(text if len(text) <= LONG else text[: LONG - 1] + "…" for text in (a, b))  # type: ignore[return-value]
+
+
+def _differences(check: Check, console: Console) -> None:
+    """Everything that is not as reported, file by file."""
+    by_file: dict[str, list[Difference]] = {}
     for difference in check.differences:
         by_file.setdefault(difference.file, []).append(difference)
     for file, found in by_file.items():
-        table.add_row(Text(file, style="bold"), "", "")
+        console.print(Text(file, style="bold"))
+        table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+        for name, style in (("", ""), ("key", ""), ("reported", "red"), ("recomputed", "green")):
+            table.add_column(name, style=style, overflow="fold")
         for difference in found[:SHOWN]:
-            table.add_row(Text(f"  {difference.key}"), Text(difference.reported), Text(difference.recomputed))
+            reported, recomputed = _around(difference.reported, difference.recomputed)
+            table.add_row("", Text(difference.key or "file"), Text(f"reported {reported}"), Text(f"recomputed {recomputed}"))
+        console.print(table)
         if len(found) > SHOWN:
-            table.add_row(Text(f"  and {len(found) - SHOWN:,} more (--json lists them)", style="dim"), "", "")
-    return table
+            console.print(Text(f"  and {len(found) - SHOWN:,} more (--json lists them)", style="dim"))
 
 
 def show(checks: list[Check], console: Console | None = None) -> None:
@@ -82,8 +95,8 @@ def show(checks: list[Check], console: Console | None = None) -> None:
         for note in check.notes:
             console.print(f"note: {escape(note)}", style="yellow", highlight=False)
         if check.differences:
-            console.print()
-            console.print(_differences(check))
+            console.print(Text("\nNot as reported", style="bold red"))
+            _differences(check, console)
         console.print()
     for check in checks:
         said = "everything agrees" if check.agrees else f"{len(check.differences):,} not as reported"
