@@ -217,7 +217,10 @@ def benchmark(
         report.training(tuple(shape or ()), nanogpt, only, rounds, out, as_json)
 
 
-@app.command()
+STUDENT = "For a student"
+
+
+@app.command(rich_help_panel=STUDENT)
 def check() -> None:
     """Check every file of the configs folder and the claims: all mistakes, each with file, key and way out."""
     from pipeline.check import check as check_configs
@@ -238,7 +241,7 @@ def dataflow() -> None:
 
 
 new = typer.Typer(no_args_is_help=True, help="Write a commented starting file: a condition, a study or an lm-eval task.")
-app.add_typer(new, name="new")
+app.add_typer(new, name="new", rich_help_panel=STUDENT)
 
 
 def _new(kind: str) -> Callable[..., None]:
@@ -254,7 +257,7 @@ for _kind, _help in (("condition", "An arm."), ("study", "A grid of runs."), ("t
     new.command(_kind, help=_help)(_new(_kind))
 
 show = typer.Typer(no_args_is_help=True, help="Look at one thing closely: a condition.")
-app.add_typer(show, name="show")
+app.add_typer(show, name="show", rich_help_panel=STUDENT)
 
 
 @show.command()
