@@ -86,7 +86,7 @@ def tab(browser: Browser, report: Path) -> Iterator[Tab]:
 
 def summary(page: Page, pattern: str) -> int:
     """The count that the list's summary names, when it fits `pattern`."""
-    page.wait_for_function("p => new RegExp(p).test(document.querySelector('.pages .summary').textContent)", arg=pattern)
+    sync_api.expect(page.locator(".pages .summary")).to_have_text(re.compile(pattern))
     return int(re.sub(r"\D.*", "", page.inner_text(".pages .summary").replace(",", "")))
 
 
@@ -158,12 +158,12 @@ def test_batches_are_turned_with_the_keyboard(tab: Tab, plan: Plan) -> None:
     before = page.text_content("#rows")
     page.focus("text=Next ›")
     page.keyboard.press("Enter")
-    page.wait_for_function("document.querySelector('#f-step').value === '8'")
+    sync_api.expect(page.locator("#f-step")).to_have_value("8")
     assert page.text_content("#rows") != before
     assert page.url.endswith("/8")
     page.fill("#f-step", "999")
     page.keyboard.press("Enter")
-    page.wait_for_function("document.querySelector('#f-step').value === '40'")
+    sync_api.expect(page.locator("#f-step")).to_have_value("40")
 
 
 def test_documents_of_two_arms_stand_side_by_side(tab: Tab, plan: Plan) -> None:
