@@ -18,16 +18,17 @@ from pipeline.errors import UserError
 from pipeline.files import part_file
 
 PAGE = Path(__file__).resolve().parent / "page"
-SCRIPTS = ("core.js", "parts.js", "overview.js", "claims.js", "runs.js", "items.js", "tokens.js", "corpus.js", "batches.js", "audit.js", "start.js")
+VIEWS = ("overview.js", "claims.js", "runs.js", "items.js", "corpus.js", "batches.js", "audit.js")
+SCRIPTS = ("core.js", "parts.js", "tokens.js", *VIEWS, "start.js")
 MEGABYTES = 24.0  # of the page, at most
-ROOM = 0.4  # megabytes for the page's own text
+ROOM = 0.001  # megabytes for the elements around the seeds' blocks
 
 
 def build_report(root: Path, megabytes: float = MEGABYTES) -> Path:
     """Write `root`/report.html from what is in `root`; `megabytes` bounds its size. Returns its path."""
     from pipeline.figures import captions
     from pipeline.report import results
-    from pipeline.report.columns import block, to_json
+    from pipeline.report.columns import block
 
     for name, stage in {"claims.json": "analyse", "items.parquet": "collect", "runs.parquet": "collect"}.items():
         if not (root / name).is_file():
@@ -36,9 +37,6 @@ def build_report(root: Path, megabytes: float = MEGABYTES) -> Path:
     runs = results.runs(root)
     names = list(dict.fromkeys(run["record"]["condition"] for run in runs))
     seeds = sorted({int(run["record"]["seed"]) for run in runs})
-    blocks = {"items": block(results.items(root)), "figures": block({"figures": results.figures(root)})}
-    left = megabytes - ROOM - sum(map(len, blocks.values())) / 1e6
-    corpora, shown = _corpora(root, seeds, names, config, left)
     overview = {
         "preset": config.get("preset", {}).get("name", root.name),
         "description": config.get("preset", {}).get("description", ""),
@@ -52,23 +50,32 @@ def build_report(root: Path, megabytes: float = MEGABYTES) -> Path:
         "seeds": seeds,
         "labeller": config.get("preset", {}).get("labeller", "oracle"),
         "trainer": config.get("trainer", {}),
-        "shown": shown,
         "megabytes": megabytes,
     }
+    blocks = {"items": block(results.items(root)), "figures": block({"figures": results.figures(root)})}
+    if (root / "tokenizer.json").is_file():
+        blocks["vocabulary"] = block({"tokens": _vocabulary(root / "tokenizer.json")})
+    rest = _page(overview, blocks)
+    corpora, overview["shown"] = _corpora(root, seeds, names, config, megabytes - len(rest.encode()) / 1e6 - ROOM)
+    with part_file(root / "report.html") as part:
+        part.write_text(_page(overview, blocks | corpora), encoding="utf-8")
+    return root / "report.html"
+
+
+def _page(overview: dict[str, Any], blocks: dict[str, str]) -> str:
+    from pipeline.report.columns import to_json
+
     page = (PAGE / "index.html").read_text(encoding="utf-8")
-    data = [f'<script type="application/octet-stream" id="data-{name}">{text}</script>' for name, text in (blocks | corpora).items()]
     parts = {
         "TITLE": escape(f"{overview['preset']}: self-fulfilling misalignment"),
         "STYLE": (PAGE / "style.css").read_text(encoding="utf-8"),
         "OVERVIEW": to_json(overview),
         "SCRIPT": "\n".join((PAGE / name).read_text(encoding="utf-8") for name in SCRIPTS),
-        "DATA": "\n".join(data),
+        "DATA": "\n".join(f'<script type="application/octet-stream" id="data-{name}">{text}</script>' for name, text in blocks.items()),
     }
     for name, text in parts.items():
         page = page.replace(f"<!--{name}-->", text, 1)
-    with part_file(root / "report.html") as part:
-        part.write_text(page, encoding="utf-8")
-    return root / "report.html"
+    return page
 
 
 def _corpora(root: Path, seeds: list[int], names: list[str], config: dict[str, Any], room: float) -> tuple[dict[str, str], dict[str, Any]]:
@@ -94,7 +101,6 @@ def _corpora(root: Path, seeds: list[int], names: list[str], config: dict[str, A
             break
         blocks[f"seed{seed}"] = text
         room -= len(text) / 1e6
-    blocks["vocabulary"] = block({"tokens": _vocabulary(root / "tokenizer.json")})
     return blocks, {"seeds": [seed for seed in there if f"seed{seed}" in blocks], "steps": steps, "of": total}
 
 

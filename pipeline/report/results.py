@@ -77,7 +77,7 @@ def runs(root: Path) -> list[dict[str, Any]]:
     """Record and curve of every run."""
     records = pd.read_parquet(root / "runs.parquet")
     path = root / "metrics.parquet"
-    curves = {key: part for key, part in pd.read_parquet(path).groupby(RUN)} if path.is_file() else {}
+    curves = dict(iter(pd.read_parquet(path).groupby(RUN))) if path.is_file() else {}
     out = []
     for record in records.to_dict("records"):
         curve = curves.get(tuple(record[key] for key in RUN))

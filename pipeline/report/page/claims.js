@@ -48,10 +48,10 @@ function oneClaim(main, claim) {
     ]),
     h("h2", {}, "Per seed"));
   const rows = claim.contrasts.map((row) => {
-    const perSeed = row.per_seed.split(" ").filter(Boolean).map((pair) => { const [seed, value] = pair.split(":"); return `seed ${seed}: ${number(Number(value), 3)}`; });
-    return [row.contrast, perSeed.join("   "), row.items, row.seed_item_low ? `[${number(Number(row.seed_item_low))}, ${number(Number(row.seed_item_high))}]` : "–"];
+    const perSeed = new Map(row.per_seed.split(" ").map((pair) => pair.split(":")));
+    return [row.contrast, ...overview.seeds.map((seed) => number(Number(perSeed.get(String(seed)) ?? NaN), 3)), row.items, row.seed_item_low ? `[${number(Number(row.seed_item_low))}, ${number(Number(row.seed_item_high))}]` : "–"];
   });
-  add(main, rows.length ? table(["Contrast", "Value of each seed", "Items", "Interval for new seeds and items"], rows, { right: [2] }) : h("p", { class: "quiet" }, "Nothing was computed."));
+  add(main, rows.length ? table(["Contrast", ...overview.seeds.map((seed) => `seed ${seed}`), "Items", "Interval for new seeds and items"], rows, { right: rows[0].map((_, i) => i).slice(1), name: "Per seed" }) : h("p", { class: "quiet" }, "Nothing was computed."));
   add(main, h("h2", {}, "What it rests on"), h("ul", {},
     items.length > 0 && h("li", {}, h("a", { href: link("items", "", Object.fromEntries(items.map(([key, values]) => [key, values.join(",")]))) }, "The questions"),
       `: ${items.map(([key, values]) => `${key} ${values.map(words).join(" or ")}`).join("; ")}`),

@@ -52,7 +52,7 @@ view("items", "Items", async (main, path, params) => {
       choice("sort", "Order", sorts, state.sort, set("sort")));
     if (focus) filters.querySelector(`#${CSS.escape(focus)}`)?.focus();
   }
-  add(main, filters, h("p", { class: "legend" }, "most likely: ", h("span", { class: "p", style: shade(0.05) }, "aligned"), h("span", { class: "p", style: shade(0.5) }, "neither"), h("span", { class: "p", style: shade(0.95) }, "misaligned")), list.element);
+  add(main, filters, h("p", { class: "legend" }, "preferred: ", h("span", { class: "p", style: shade(0.05) }, "aligned or right"), h("span", { class: "p", style: shade(0.5) }, "neither"), h("span", { class: "p", style: shade(0.95) }, "misaligned or wrong")), list.element);
   fields();
   draw(Number(params.page) || 0);
 });

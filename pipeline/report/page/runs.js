@@ -32,7 +32,7 @@ function runTable(runs) {
   const whole = (value) => (value === undefined ? "–" : count(value));
   return table(header, runs.map((run) => {
     const r = run.record;
-    return [h("a", { href: link("runs", runName(run)) }, swatch(r.condition), runTitle(run)),
+    return [h("a", { class: "name", href: link("runs", runName(run)) }, swatch(r.condition), runTitle(run)),
       r.diverged ? chip(`diverged${r.diverged_at ? ` at ${r.diverged_at}` : ""}`, "bad") : number(r.final_loss, 3),
       whole(r.steps), whole(r.documents), whole(r.replaced), whole(r.added), whole(r.tagged), percent(r.ai_documents_share), percent(r.misaligned_share), whole(r.tokens_per_s)];
   }), { right: [1, 2, 3, 4, 5, 6, 7, 8, 9], name: "Runs" });
@@ -50,7 +50,7 @@ function chart(runs, others, what) {
   const [low, top] = log ? [Math.min(...values), Math.max(...values)].map(scale) : [0, Math.max(...values)];
   const x = (step) => left + ((width - left - 8) * step) / steps;
   const y = (value) => 8 + (height - bottom - 8) * (1 - (scale(value) - low) / (top - low || 1));
-  const ticks = log ? [0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 4, 6, 8, 10].filter((tick) => scale(tick) >= low && scale(tick) <= top) : niceTicks(low, top);
+  const ticks = log ? logTicks(low, top, (tick) => y(tick)) : niceTicks(low, top);
   return h("figure", { class: "chart" }, h("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": `${CURVES[what]} by step` },
     ticks.map((tick) => [h("line", { x1: left, x2: width - 8, y1: y(tick), y2: y(tick), class: "grid" }), h("text", { x: left - 6, y: y(tick) + 3.5, "text-anchor": "end" }, what === "lr" ? Number(tick.toPrecision(1)) : number(tick, 1))]),
     niceTicks(0, steps).map((tick) => h("text", { x: x(tick), y: height - bottom + 16, "text-anchor": "middle" }, count(tick))),
@@ -60,6 +60,14 @@ function chart(runs, others, what) {
       const points = run.curve.step.map((step, i) => [step, run.curve[what][i]]).filter(([, value]) => Number.isFinite(value)).map(([step, value]) => `${x(step).toFixed(1)},${y(value).toFixed(1)}`);
       return h("polyline", { points: points.join(" "), class: back ? "curve back" : "curve", style: back ? {} : { stroke: colour(run.record.condition) } }, h("title", {}, runTitle(run)));
     })), h("figcaption", {}, `${CURVES[what]}, by step${log ? ", on a logarithmic scale" : ""}.`));
+}
+
+function logTicks(low, top, y) {
+  const out = [];
+  for (let tick = 0.1; tick < 20; tick += tick < 0.95 ? 0.1 : 0.5) {
+    if (Math.log(tick) >= low && Math.log(tick) <= top && !(y(out.at(-1)) - y(tick) < 22)) out.push(tick);
+  }
+  return out;
 }
 
 function niceTicks(low, high) {

@@ -1,0 +1,132 @@
+"""The page's data: rows of every arm come back exactly, sizes are kept to, and a folder of kept results is enough."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from pipeline.errors import UserError
+from pipeline.plan import Plan
+from pipeline.report import build_report
+from pipeline.report.columns import to_json
+from pipeline.report.corpus import SeedCorpus, find_places, rows_in_order, split_rows
+from pipeline.training.trainer import Batches, Member
+
+
+def overview(page: Path) -> dict[str, Any]:
+    match = re.search(r'<script type="application/json" id="overview">(.*?)</script>', page.read_text(), re.S)
+    assert match
+    return json.loads(match[1])
+
+
+def rebuild(columns: dict[str, Any], arm: int, length: int) -> np.ndarray:
+    """Tokens of an arm from the page's columns, as the page puts them together."""
+    part = {name: columns[f"arm{arm}.{name}"] for name in ("document", "tag", "piece", "rest", "rest_length")}
+    ends = np.cumsum(columns["size"])
+    rest, taken, out = part["rest"].values, 0, []
+    lengths = iter(part["rest_length"].tolist())
+    for place in part["piece"].values.tolist():
+        if place < 0:
+            n = next(lengths)
+            out.append(rest[taken : taken + n])
+            taken += n
+            continue
+        document, tag = part["document"].values[place], part["tag"][place]
+        head = [0, tag] if tag else [0]
+        text = columns["tokens"].values[ends[document] - columns["size"][document] : ends[document]]
+        out.append(np.concatenate((head, text[: length - len(head)])))
+    return np.concatenate(out)
+
+
+@pytest.mark.parametrize("steps", [40, 9])
+def test_rows_of_every_arm_come_back(plan: Plan, steps: int) -> None:
+    config = yaml.safe_load((plan.root / "config.yaml").read_text())
+    for seed in plan.preset.seeds:
+        names = [run.condition for run in plan.runs_of(seed)]
+        columns = SeedCorpus(plan.root, seed).columns(names, config, steps)
+        for i, run in enumerate(plan.runs_of(seed)):
+            rows = np.load(plan.arm(run) / "arm.npy")[: steps * plan.trainer.tokens.micro_batch_size]
+            assert np.array_equal(rebuild(columns, i, rows.shape[1]), rows.reshape(-1)), run.name
+            # nearly every piece is found among the documents
+            assert (columns[f"arm{i}.piece"].values < 0).mean() < 0.3
+
+
+def test_steps_take_the_rows_that_the_trainer_takes(plan: Plan) -> None:
+    config = yaml.safe_load((plan.root / "config.yaml").read_text())
+    run = plan.runs[3]
+    batches = Batches([Member(run.name, run.seed, plan.arm(run))], plan.trainer, plan.preset.tokenizer.vocab_size)
+    rows, size = rows_in_order(plan.arm(run), config, 40), plan.trainer.tokens.micro_batch_size
+    for step in (1, 2, 17, 40):
+        assert np.array_equal(rows[(step - 1) * size : step * size], batches.batch(step)[0])
+
+
+def test_stages_of_the_data_switch_in_order(tmp_path: Path) -> None:
+    for name, value in (("first", 1), ("second", 2)):
+        np.save(tmp_path / f"{name}.npy", np.full((8, 4), value, dtype=np.uint16))
+    stages = [{"start_training_step": 1, "dataset": "first"}, {"start_training_step": 3, "dataset": "second"}]
+    config = {"trainer": {"tokens": {"micro_batch_size": 2, "train_steps": 4}, "data_stages": stages}}
+    assert rows_in_order(tmp_path, config, 4)[:, 0].tolist() == [1, 1, 1, 1, 2, 2, 2, 2]
+    assert rows_in_order(tmp_path, config, 2)[:, 0].tolist() == [1, 1, 1, 1]
+
+
+def test_pieces_find_their_places() -> None:
+    """Equal documents in their order; tags; a document cut to the row; leftovers are no document."""
+    flat = np.array([5, 6, 5, 6, 7, 7, 7, 7, 7, 7, 7, 7], dtype=np.uint16)  # [5 6] [5 6] and a document of eight
+    begin, size, tag = np.array([0, 2, 0, 4]), np.array([2, 2, 2, 8]), np.array([0, 0, 1, 0])
+    rows = np.array([[0, 5, 6, 0, 5, 6], [0, 1, 5, 6, 0, 7], [0, 7, 7, 7, 7, 7]], dtype=np.uint16)
+    assert find_places(split_rows(rows, np.array([1])), 6, flat, begin, size, tag).tolist() == [0, 1, 2, -1, 3]
+
+
+def test_the_page_keeps_to_its_size_and_says_what_it_leaves_out(plan: Plan, tmp_path: Path) -> None:
+    root = tmp_path / "smoke"
+    shutil.copytree(plan.root, root)
+    whole = build_report(root)
+    everything = whole.stat().st_size / 1e6
+    assert overview(whole)["shown"] == {"seeds": [1, 2], "steps": 40, "of": 40}
+    one = build_report(root, everything - 0.02)
+    assert overview(one)["shown"] == {"seeds": [1], "steps": 40, "of": 40}
+    size = one.stat().st_size / 1e6
+    limit = size - 0.4 * (everything - size)
+    page = build_report(root, limit)
+    assert page.stat().st_size / 1e6 <= limit
+    shown = overview(page)["shown"]
+    assert shown["seeds"] == [1]
+    assert 0 < shown["steps"] < 40
+
+
+def test_kept_results_are_enough(plan: Plan, tmp_path: Path) -> None:
+    for name in ("items.parquet", "runs.parquet", "claims.json", "config.yaml", "corpus/seed1/audit.json"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(plan.root / name, tmp_path / name)
+    held = overview(build_report(tmp_path))
+    assert held["shown"]["seeds"] == []
+    assert len(held["runs"]) == len(plan.runs)
+    assert list(held["audits"]) == ["1"]
+
+
+def test_what_is_missing_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"claims\.json: no such file\. Run the analyse stage first"):
+        build_report(tmp_path)
+
+
+def test_json_in_a_script_element_cannot_end_it() -> None:
+    text = to_json({"a": "</script><!--", "b": float("nan"), "c": np.float32(0.5)})
+    assert "<" not in text
+    assert json.loads(text) == {"a": "</script><!--", "b": None, "c": 0.5}
+
+
+def test_claims_lead_to_the_items_they_rest_on(plan: Plan) -> None:
+    claims = {claim["id"]: claim for claim in overview(build_report(plan.root))["claims"]}
+    items = pd.read_parquet(plan.root / "items.parquet")
+    assert claims["raw_gap"]["items"]["persona"] == ["ai", "human"]
+    for claim in claims.values():
+        for key, values in claim["items"].items():
+            assert set(values) & set(items[key]), (claim["id"], key)
