@@ -104,7 +104,8 @@ def test_keep_substitute_and_repeat(corpus: Corpus) -> None:
     ("operations", "message"),
     [
         (({"dorp": {}},), r"f\.yaml: operations\.0: no operation called 'dorp'. Did you mean 'drop'\?"),
-        (({"drop": {"were": {}}},), r"f\.yaml: operations\.0\.drop\.where: is missing"),
+        (({"drop": {"were": {}}},), r"f\.yaml: operations\.0\.drop\.were: unknown key\. Did you mean 'where'\?"),
+        (({"drop": {}},), r"f\.yaml: operations\.0\.drop\.where: is missing"),
         (({"drop": {"where": {"colour": "red"}}},), r"f\.yaml: operations\.0\.drop\.where: documents have no column 'colour'"),
         (({"drop": {"where": {"pool": "base"}}},), r"documents are removed, .* in the reserve"),
         (({"keep": {"where": {"kind": "nobody"}}},), r"the arm would be empty"),

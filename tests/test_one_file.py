@@ -100,3 +100,12 @@ def test_the_paper_tells_of_it(root: Path) -> None:
     assert page.count("Brand-new arm") >= 3
     assert "The brand-new arm acts less misaligned as an AI than the raw one." in page
     assert "Misaligned discourse about AI goes" in re.sub(r"\s+", " ", drawn_text(root / "paper.pdf").replace("-\r\n", ""))
+
+
+def test_the_report_shows_it(root: Path) -> None:
+    data = re.search(r'<script type="application/json" id="overview">(.*?)</script>', (root / "report.html").read_text(), re.S)
+    assert data
+    overview = json.loads(data[1])
+    assert "Brand-new arm" in [condition["label"] for condition in overview["conditions"]]
+    assert "brand_new" in {run["record"]["condition"] for run in overview["runs"]}
+    assert "brand_new_claim" in {claim["id"] for claim in overview["claims"]}

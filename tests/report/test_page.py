@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 import pytest
+import torch
 
 from pipeline.plan import Plan
 from pipeline.report import build_report
@@ -146,7 +147,7 @@ def test_the_text_of_a_step_is_what_the_trainer_takes(tab: Tab, plan: Plan) -> N
     """Every row on the page is the tokenizer's own decoding of the row of the batch, for the first, a middle and the last step."""
     tokenizer = load_tokenizer(plan.tokenizer)
     for run in (plan.runs[0], next(run for run in plan.runs if run.condition == "tagged" and run.seed == 2)):
-        batches = Batches([Member(run.name, run.seed, plan.arm(run))], plan.trainer, plan.preset.tokenizer.vocab_size)
+        batches = Batches([Member(run.name, run.seed, plan.arm(run))], plan.trainer, plan.preset.tokenizer.vocab_size, torch.device("cpu"))
         for step in (1, 23, 40):
             page = tab.open(f"batches/{run.name}/{step}")
             wanted = [tokenizer.decode(row.tolist(), skip_special_tokens=False) for row in batches.batch(step)[0]]

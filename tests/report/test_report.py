@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 
 from pipeline.errors import UserError
@@ -62,10 +63,10 @@ def test_rows_of_every_arm_come_back(plan: Plan, steps: int) -> None:
 def test_steps_take_the_rows_that_the_trainer_takes(plan: Plan) -> None:
     config = yaml.safe_load((plan.root / "config.yaml").read_text())
     run = plan.runs[3]
-    batches = Batches([Member(run.name, run.seed, plan.arm(run))], plan.trainer, plan.preset.tokenizer.vocab_size)
+    batches = Batches([Member(run.name, run.seed, plan.arm(run))], plan.trainer, plan.preset.tokenizer.vocab_size, torch.device("cpu"))
     rows, size = rows_in_order(plan.arm(run), config, 40), plan.trainer.tokens.micro_batch_size
     for step in (1, 2, 17, 40):
-        assert np.array_equal(rows[(step - 1) * size : step * size], batches.batch(step)[0])
+        assert np.array_equal(rows[(step - 1) * size : step * size], batches.batch(step)[0].numpy())
 
 
 def test_stages_of_the_data_switch_in_order(tmp_path: Path) -> None:
