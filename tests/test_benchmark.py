@@ -5,13 +5,20 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 
 from pipeline.benchmark import compare as module
 from pipeline.benchmark import report
+from pipeline.benchmark.agreement import agreement
 from pipeline.benchmark.contenders import CPU_SHAPES, SHAPES, contenders
+from pipeline.benchmark.curve import points_of
+from pipeline.config import Logging, Model, Parallelism, Tokens, TrainerConfig
 from pipeline.errors import UserError
+from pipeline.plan import Run
 
 
 def test_shapes_are_of_their_size_and_every_peer_is_shipped_and_tuned(tmp_path: Path) -> None:
@@ -42,6 +49,55 @@ def test_tools_are_timed_in_turns_and_reported(tmp_path: Path, monkeypatch: pyte
         assert row["low"] <= row["tokens_per_s"] <= row["high"]
     assert rows[1]["ratio_to_best_peer"] == 1.0
     assert {path.suffix for path in tmp_path.iterdir()} == {".csv", ".md", ".tex", ".json", ".pdf", ".png"}
+    root = tmp_path / "checkout"
+    root.mkdir()
+    (root / "README.md").write_text(f"before\n{report.START}\nstale\n{report.END}\nafter\n")
+    report.keep(tmp_path, root)
+    text = (root / "README.md").read_text()
+    assert text.startswith("before\n")
+    assert text.endswith("\nafter\n")
+    assert "stale" not in text
+    assert text.count("| ours, 1 member | 0.8M |") == text.count("| HF Trainer, as shipped | 0.8M |") == 1
+    assert {path.name for path in (root / "docs" / "benchmark").iterdir()} == {f"training.{kind}" for kind in ("csv", "json", "md", "png")}
+
+
+def test_the_short_table_has_each_peers_fastest(tmp_path: Path) -> None:
+    speeds = {"ours, 1 member": 5, "ours, 18 members": 9, "peer, as shipped": 1, "peer, a": 3, "peer, b": 2}
+    rows = [{"name": name, "shape": "0.8M", "tokens_per_s": speed} for name, speed in speeds.items()]
+    (tmp_path / "training.json").write_text(json.dumps(rows))
+    (tmp_path / "training.md").write_text("| Tool | Shape |\n|---|---:|\n" + "".join(f"| {name} | 0.8M |\n" for name in speeds))
+    assert [line.split(" | ")[0][2:] for line in report.short(tmp_path).splitlines()[2:]] == [name for name in speeds if name != "peer, b"]
+
+
+def test_fast_and_reference_path_learn_alike(tmp_path: Path) -> None:
+    """Compiled with the device's own precision, and fp32 uncompiled: losses differ by less than those of two seeds."""
+    config = TrainerConfig(
+        model=Model(hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2),
+        tokens=Tokens(sequence_length=16, micro_batch_size=8, train_steps=60),
+        parallelism=Parallelism(accelerator="cpu"),
+        logging=Logging(iteration_step_info_interval=2, tensorboard=False),
+    )
+    runs = [Run("main", "raw", seed) for seed in (1, 2, 3)]
+    for run in runs:
+        noise = np.random.default_rng(run.seed).integers(0, 1 + 2 * run.seed, (480, 16))
+        folder = tmp_path / str(run.seed)
+        folder.mkdir()
+        np.save(folder / "arm.npy", ((np.arange(16) + noise.cumsum(1)) % 63 + 1).astype(np.uint16))
+        (folder / "arm.json").write_text(json.dumps(run.seed))
+    preset = SimpleNamespace(name="toy", tokenizer=SimpleNamespace(vocab_size=64))
+    plan: Any = SimpleNamespace(runs=runs, preset=preset, trainer=config, arm=lambda run: tmp_path / str(run.seed))
+    rows = agreement(plan)
+    assert [row.seed for row in rows] == [1, 2, 3]
+    assert all(row.fast < 3.5 for row in rows), "it learns: ln 64 is 4.16"
+    assert all(abs(row.difference) < row.seed_sd for row in rows)
+    with pytest.raises(UserError, match="needs two seeds or more"):
+        agreement(SimpleNamespace(**{**vars(plan), "runs": runs[:1]}))
+
+
+def test_cost_is_held_against_the_cheapest_point() -> None:
+    points = points_of("members", [(1, 1, 3.0, 9.0), (2, 2, 4.0, 9.0), (4, 4, 8.5, 9.0)])
+    assert [point.proportional for point in points] == [2.0, 4.0, 8.0]
+    assert [point.seconds for point in points] == [3.0, 4.0, 8.5]
 
 
 def test_mistakes_are_one_line(tmp_path: Path) -> None:

@@ -32,20 +32,20 @@ def cost_curve(device: str, cores: int) -> list[Point]:
     """Points of the three axes. On a CPU, members are spread over one process a core, and one member a core is the smallest full load."""
     points = []
     found = [(count, *_measure(CENTRE, count, device, cores)) for count in MEMBERS[device]]
-    points += _points("members", [(count, count, _per_million(slices, count), ready) for count, slices, ready in found])
+    points += points_of("members", [(count, count, _per_million(slices, count), ready) for count, slices, ready in found])
     count, slices, ready = found[1]
     grown = [(sum(t for t, _ in slices[: i + 1]), sum(s for _, s in slices[: i + 1])) for i in range(len(slices))]
-    points += _points("tokens", [(tokens / count / 1e6, tokens, seconds, ready) for tokens, seconds in grown])
+    points += points_of("tokens", [(tokens / count / 1e6, tokens, seconds, ready) for tokens, seconds in grown])
     sizes = []
     for width, (inner, layers) in WIDTHS.items():
         shape = replace(CENTRE, hidden=width, intermediate=inner, layers=layers, heads=width // 32)
         slices, ready = _measure(shape, cores if device == "cpu" else 1, device, cores)
         millions = shape.model.parameters(shape.vocabulary) / 1e6
         sizes.append((round(millions, 2), shape.flops_per_token, _per_million(slices, cores if device == "cpu" else 1), ready))
-    return points + _points("parameters", sizes)
+    return points + points_of("parameters", sizes)
 
 
-def _points(axis: str, rows: list[tuple[float, float, float, float]]) -> list[Point]:
+def points_of(axis: str, rows: list[tuple[float, float, float, float]]) -> list[Point]:
     """From (x, work, seconds, compile seconds): proportional time takes the least seconds per work of all rows."""
     rate = min(seconds / work for _, work, seconds, _ in rows)
     return [Point(axis, x, round(seconds, 3), round(work * rate, 3), round(ready, 1)) for x, work, seconds, ready in rows]
