@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.report.columns import Deltas, Sequence, category
+from pipeline.tokens import LOOK_AHEAD
 
 ACTIONS = ("kept", "removed", "added")
 SHOWN = ("source", "genre", "stance", "setting", "family", "kind", "person", "pool")  # of a document, besides its text
@@ -84,17 +85,13 @@ def find_places(rows: Rows, row_length: int, flat: np.ndarray, begin: np.ndarray
     """The place each piece comes from, int64 [pieces]; -1 where it is no whole document.
 
     flat: tokens of documents; begin, size: of the document in each place; tag: token id before it, 0 for none. Documents longer than
-    a row are cut to it. Equal documents are packed in their order, so the n-th equal piece is the n-th equal place.
+    a row are cut to it.
     """
     fits = np.minimum(size, row_length - 1 - (tag > 0))
     wanted = _keys(flat, begin, fits, row_length) ^ (tag.astype(np.uint64) << np.uint64(40))
     own_tag = np.where(rows.head == 2, rows.tokens[np.minimum(rows.start + 1, len(rows.tokens) - 1)], 0)
     found = _keys(rows.tokens, rows.start + rows.head, rows.length - rows.head, row_length) ^ (own_tag.astype(np.uint64) << np.uint64(40))
-    order = np.argsort(wanted, kind="stable")
-    first, last = (np.searchsorted(wanted[order], found, side=side) for side in ("left", "right"))
-    number = _number_among_equals(found)
-    place = np.where(last > first, order[np.minimum(first + number % np.maximum(last - first, 1), len(order) - 1)], -1)
-    place[rows.head == 0] = -1
+    place = _in_order(wanted, found, rows.head > 0, (rows.start + rows.length) % row_length == 0)
     # a key is no proof: compare the tokens themselves
     whole = np.flatnonzero(place >= 0)
     same_size = rows.length[whole] - rows.head[whole] == fits[place[whole]]
@@ -106,6 +103,30 @@ def find_places(rows: Rows, row_length: int, flat: np.ndarray, begin: np.ndarray
     ends = np.cumsum(fits[place[whole]])
     place[whole[differs[ends] != differs[ends - fits[place[whole]]]]] = -1
     return place
+
+
+def _in_order(wanted: np.ndarray, found: np.ndarray, whole: np.ndarray, last_of_row: np.ndarray) -> np.ndarray:
+    """For each piece with key `found` [pieces] the place with that key in `wanted` [places], -1 for none.
+
+    Equal documents are packed in their order, so the n-th equal piece is the n-th equal place. What fills a row up can be the beginning
+    of one document and all of another: it would be early by more places than packing looks ahead, and is no place's piece.
+    """
+    order = np.argsort(wanted, kind="stable")
+    first, last = (np.searchsorted(wanted[order], found, side=side) for side in ("left", "right"))
+    equals = np.maximum(last - first, 1)
+    active, changed = whole & (last > first), np.ones(len(found), dtype=bool)
+    place, index = np.full(len(found), -1), np.zeros(len(found), dtype=np.int64)  # index: of the place, counted on when the stream repeats
+    while changed.any():
+        again = np.flatnonzero(active & changed)
+        number = _number_among_equals(found[again])
+        place[again] = order[first[again] + number % equals[again]]
+        index[again] = place[again] + number // equals[again] * len(wanted)
+        packed = np.cumsum(active | ~last_of_row)
+        early = np.flatnonzero(active & last_of_row & (index >= packed + LOOK_AHEAD))
+        _, firsts = np.unique(found[early], return_index=True)  # those after it may be wrong because of it
+        active[early[firsts]] = False
+        changed = np.isin(found, found[early])
+    return np.where(active, place, -1)
 
 
 def _number_among_equals(keys: np.ndarray) -> np.ndarray:
